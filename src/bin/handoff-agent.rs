@@ -1,0 +1,2 @@
+//! `handoff-agent`, the program in the guest.
+fn main() {}

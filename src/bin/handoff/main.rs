@@ -1,0 +1,2 @@
+//! `handoff`, the operator's tool.
+fn main() {}

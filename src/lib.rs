@@ -13,7 +13,13 @@
 //! Left of [`commit`] nothing writes; left of [`render`] nothing knows which operating system the guest is.
 //! Operating-system calls, `cfg(target_os)` and any `unsafe` live in [`platform`].
 
+pub mod commit;
 pub mod error;
+pub mod guest;
+pub mod plan;
+pub mod platform;
+pub mod render;
+pub mod settings;
 pub mod trust;
 
 pub use error::{Class, Error, Result};

@@ -1,0 +1,140 @@
+//! What a guest remembers of its settings between two boots: `/var/lib/handoff/state.json`, readable by root only.
+
+use crate::guest::{GuestPath, Owner};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// The whole memory. The default is a guest that never had settings.
+#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct State {
+    /// The version of this format, 1.
+    pub version: u32,
+    /// The number of the committed generation; 0 for none.
+    pub generation: u64,
+    /// The committed settings; `None` for none.
+    pub settings: Option<Committed>,
+    /// For each instance id that was ever committed here, its highest serial and the settings that had it.
+    pub serials: BTreeMap<String, SerialMark>,
+    /// The instance id for which this guest's identity (machine-id, SSH host keys) was made.
+    pub identity: Option<String>,
+    /// The paths that are ours, with what they replaced.
+    pub owned: BTreeMap<GuestPath, Owned>,
+    /// The accounts and groups that are ours.
+    pub accounts: Accounts,
+    /// Settings that must not be taken again, by digest (`sha256:…`), with the reason.
+    pub rejected: BTreeMap<String, String>,
+    /// Hand-edited files that settings overwrote, the newest last.
+    pub kept: Vec<Kept>,
+}
+
+/// The settings of a generation.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Committed {
+    /// SHA-256 of `settings.json`, as `sha256:…`.
+    pub digest: String,
+    /// `instance.id`, where given.
+    pub instance: Option<String>,
+    /// `instance.serial`, where given.
+    pub serial: Option<u64>,
+    /// Who answers for them, for people.
+    pub authority: String,
+    /// Unix time of the commit, in seconds.
+    pub time: u64,
+}
+
+/// The highest serial of one instance id.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SerialMark {
+    /// The serial.
+    pub serial: u64,
+    /// SHA-256 of the settings that had it, as `sha256:…`.
+    pub digest: String,
+}
+
+/// One path that is ours.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Owned {
+    /// What we left there.
+    pub ours: Trace,
+    /// What stood there before it was ours.
+    pub replaced: Trace,
+}
+
+/// What stood at a path. File contents lie in `/var/lib/handoff/objects/`, named by their digest, where they are needed.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "lowercase")]
+pub enum Trace {
+    /// Nothing.
+    Absent,
+    /// A regular file.
+    File {
+        /// SHA-256 of its content, hexadecimal.
+        sha256: String,
+        /// Permission bits.
+        mode: u32,
+        /// Owner.
+        owner: Owner,
+    },
+    /// A link.
+    Link {
+        /// Its target.
+        target: String,
+    },
+    /// A directory.
+    Directory {
+        /// Permission bits.
+        mode: u32,
+        /// Owner.
+        owner: Owner,
+    },
+}
+
+/// Accounts and groups that the settings made or changed.
+#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Accounts {
+    /// By user name.
+    pub users: BTreeMap<String, OwnedUser>,
+    /// By group name.
+    pub groups: BTreeMap<String, OwnedGroup>,
+}
+
+/// One user whom the settings speak of.
+#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OwnedUser {
+    /// The numeric id.
+    pub uid: u32,
+    /// For a user who was there before: the line of `passwd` then. `None`: we made this user.
+    pub passwd_before: Option<String>,
+    /// The line of `shadow` then.
+    pub shadow_before: Option<String>,
+    /// Groups that this user joined through us (not those it was in before).
+    pub joined: Vec<String>,
+}
+
+/// One group that the settings speak of.
+#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OwnedGroup {
+    /// The numeric id.
+    pub gid: u32,
+    /// Whether we made it.
+    pub created: bool,
+}
+
+/// A hand-edited file that settings overwrote. Its text lies in `/var/lib/handoff/objects/`.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Kept {
+    /// Where it stood.
+    pub path: GuestPath,
+    /// SHA-256 of the edited text, hexadecimal.
+    pub sha256: String,
+    /// The generation that overwrote it.
+    pub generation: u64,
+}

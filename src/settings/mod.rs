@@ -1,0 +1,61 @@
+//! The settings document, version 1: what an operator sets from outside. One file for each section, domain types only.
+
+mod accounts;
+mod files;
+mod instance;
+mod names;
+mod network;
+mod services;
+
+pub use accounts::{AuthorizedKey, Group, PasswordHash, Sudo, User};
+pub use files::{FileMode, PlainFile};
+pub use instance::{Appliance, Instance};
+pub use names::{
+    AccountName, DnsName, EnvironmentName, Hostname, InterfaceName, Locale, Refusal, SingleLine, Timezone, UnitName,
+};
+pub use network::{
+    AddressAndPrefix, Bond, BondMode, Bridge, Destination, Dhcp, Dns, Interface, InterfaceKind, Mac, Match, Network,
+    Route, Vlan,
+};
+pub use services::{EnvironmentVariable, Service};
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+/// A settings document that has been read and checked. A section that is absent (or empty) manages nothing.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Settings {
+    /// Whom the settings are for, and how new they are.
+    pub instance: Option<Instance>,
+    /// Which appliance they are for.
+    pub appliance: Option<Appliance>,
+    /// The host name.
+    pub hostname: Option<Hostname>,
+    /// Lines of `/etc/hosts`.
+    pub hosts: Vec<HostsEntry>,
+    /// Interfaces and name servers.
+    pub network: Option<Network>,
+    /// Groups.
+    pub groups: Vec<Group>,
+    /// Users.
+    pub users: Vec<User>,
+    /// Services of the guest's init.
+    pub services: Vec<Service>,
+    /// Whole files.
+    pub files: Vec<PlainFile>,
+    /// Time zone.
+    pub timezone: Option<Timezone>,
+    /// Locale.
+    pub locale: Option<Locale>,
+    /// The fields of the appliance's class, as written.
+    pub fields: BTreeMap<String, serde_json::Value>,
+}
+
+/// One line of `/etc/hosts`.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct HostsEntry {
+    /// The address.
+    pub address: IpAddr,
+    /// Its names, at least one.
+    pub names: Vec<DnsName>,
+}

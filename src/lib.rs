@@ -20,6 +20,7 @@ pub mod plan;
 pub mod platform;
 pub mod render;
 pub mod settings;
+pub mod source;
 pub mod trust;
 
 pub use error::{Class, Error, Result};

@@ -1,1 +1,31 @@
 //! The only room that knows which operating system it runs on: system calls, `cfg(target_os)`, `unsafe`.
+
+#[cfg(not(target_os = "linux"))]
+mod illumos;
+#[cfg(target_os = "linux")]
+mod linux;
+
+#[cfg(not(target_os = "linux"))]
+pub use illumos::{BlockEvents, open_drive};
+#[cfg(target_os = "linux")]
+pub use linux::{BlockEvents, open_drive};
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _};
+use std::path::Path;
+
+/// Opens a block device or a regular file for reading, and nothing else: a FIFO would make us wait, a terminal could do
+/// anything. The descriptor is not inherited.
+///
+/// # Errors
+/// What the system reports; [`io::ErrorKind::InvalidInput`] for any other kind of file.
+pub fn open_disk(path: &Path) -> io::Result<File> {
+    let flags = (nix::fcntl::OFlag::O_CLOEXEC | nix::fcntl::OFlag::O_NONBLOCK).bits();
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    let kind = file.metadata()?.file_type();
+    if kind.is_file() || kind.is_block_device() {
+        return Ok(file);
+    }
+    Err(io::Error::new(io::ErrorKind::InvalidInput, "it is neither a block device nor a file"))
+}

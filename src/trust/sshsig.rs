@@ -32,9 +32,11 @@ impl SettingsSignature {
         match PublicKey::new(sshsig.public_key().clone()) {
             Ok(key) => Ok(SettingsSignature { key, sshsig }),
             Err(Unfit::Unsupported) => Err(unsupported(object, sshsig.public_key().algorithm().as_str())),
-            Err(Unfit::Weak) => {
-                Err(Error::not_verified(object, "is signed with a weak key", "make a new key with `ssh-keygen`"))
-            }
+            Err(Unfit::Weak) => Err(Error::not_verified(
+                object,
+                "is signed with a weak or damaged key",
+                "make a new key with `ssh-keygen`",
+            )),
         }
     }
 
@@ -191,7 +193,7 @@ mod tests {
         let signature = Signature::new(Algorithm::Ed25519, [neutral, [0; 32]].concat()).unwrap();
         let key = KeyData::Ed25519(Ed25519PublicKey(neutral));
         let error = check(&armored(key, NAMESPACE, HashAlg::Sha512, signature), SETTINGS).unwrap_err();
-        assert!(error.problem().contains("weak key"), "{error}");
+        assert!(error.problem().contains("weak or damaged key"), "{error}");
     }
 
     #[test]

@@ -1,0 +1,495 @@
+//! The keys a guest trusts: OpenSSH `allowed_signers` lines, as ssh-keygen(1) describes them under ALLOWED SIGNERS.
+//!
+//! ```text
+//! ops@example.net namespaces="handoff-settings",valid-before="20301231Z" ssh-ed25519 AAAA… comment
+//! ```
+//!
+//! Stricter than OpenSSH where it matters: every line is read, and a broken one is an error even below the line that
+//! would have matched; a time without a zone is UTC; a day that does not exist is refused; certificate authorities are
+//! refused. Key types that cannot sign settings are kept, so that one list can serve for other purposes too.
+
+use super::public_key::{PublicKey, SUPPORTED_KEY_TYPES, Unfit};
+use super::sshsig::NAMESPACE;
+use super::validity::{Validity, parse_time};
+use crate::error::{Error, Result};
+
+/// The most that a file of trusted keys may measure, in bytes.
+pub const MAX_TRUSTED_KEYS: usize = 64 * 1024;
+const MAX_LINES: usize = 1000;
+
+/// Key types that OpenSSH knows and that cannot sign settings. Certificates, which end in `-cert-v01@openssh.com`, are
+/// others.
+const OTHER_KEY_TYPES: [&str; 6] = [
+    "ssh-rsa",
+    "ssh-dss",
+    "ecdsa-sha2-nistp256",
+    "ecdsa-sha2-nistp384",
+    "ecdsa-sha2-nistp521",
+    "sk-ecdsa-sha2-nistp256@openssh.com",
+];
+
+/// The keys that may sign settings for this guest, in the order of their lines.
+#[derive(Clone, Debug, Default)]
+pub struct TrustedKeys {
+    keys: Vec<TrustedKey>,
+}
+
+/// One line of a file of trusted keys.
+#[derive(Clone, Debug)]
+pub struct TrustedKey {
+    place: String,
+    principal: String,
+    namespaces: Option<String>,
+    validity: Validity,
+    key_type: String,
+    key: Option<PublicKey>,
+}
+
+impl TrustedKeys {
+    /// Reads a file of trusted keys. `object` names the file, for errors, which name the line too.
+    ///
+    /// # Errors
+    /// A line that is broken or asks for what is not supported, or a file beyond 64 KiB or 1000 lines:
+    /// [`crate::Class::NotVerified`]. No line is ever skipped in silence.
+    pub fn parse(object: &str, bytes: &[u8]) -> Result<Self> {
+        if bytes.len() > MAX_TRUSTED_KEYS {
+            return Err(Error::not_verified(
+                object,
+                format_args!("measures {} bytes, more than {MAX_TRUSTED_KEYS}", bytes.len()),
+                "remove keys that are not needed",
+            ));
+        }
+        let mut keys = Vec::new();
+        for (index, line) in bytes.split(|byte| *byte == b'\n').enumerate() {
+            if index >= MAX_LINES && !line.is_empty() {
+                return Err(Error::not_verified(
+                    object,
+                    format_args!("has more than {MAX_LINES} lines"),
+                    "remove keys that are not needed",
+                ));
+            }
+            let line = line.trim_ascii();
+            if line.is_empty() || line.starts_with(b"#") {
+                continue;
+            }
+            let place = format!("{object} line {}", index + 1);
+            match parse_line(&place, line) {
+                Ok(key) => keys.push(key),
+                Err((problem, remedy)) => return Err(Error::not_verified(place, problem, remedy)),
+            }
+        }
+        Ok(TrustedKeys { keys })
+    }
+
+    /// Adds the keys of another file behind these.
+    pub fn extend(&mut self, other: TrustedKeys) {
+        self.keys.extend(other.keys);
+    }
+
+    /// Whether there is no line at all.
+    pub fn is_empty(&self) -> bool {
+        self.keys.is_empty()
+    }
+
+    /// The lines, in order.
+    pub fn iter(&self) -> impl Iterator<Item = &TrustedKey> {
+        self.keys.iter()
+    }
+}
+
+impl TrustedKey {
+    /// File and line, such as `/usr/lib/handoff/trusted-keys line 3`.
+    pub fn place(&self) -> &str {
+        &self.place
+    }
+
+    /// Who the key belongs to, as the line says: usually `name@domain`, in general a list of patterns.
+    pub fn principal(&self) -> &str {
+        &self.principal
+    }
+
+    /// The key type, as the line says.
+    pub fn key_type(&self) -> &str {
+        &self.key_type
+    }
+
+    /// The key. `None` where its type cannot sign settings.
+    pub fn key(&self) -> Option<&PublicKey> {
+        self.key.as_ref()
+    }
+
+    /// The fingerprint as `ssh-keygen -l` shows it. `None` where the key's type cannot sign settings.
+    pub fn fingerprint(&self) -> Option<String> {
+        self.key.as_ref().map(PublicKey::fingerprint)
+    }
+
+    /// From when until when the key is trusted.
+    pub fn validity(&self) -> Validity {
+        self.validity
+    }
+
+    /// Whether the line's `namespaces` leave room for settings.
+    pub fn is_for_settings(&self) -> bool {
+        self.namespaces.as_ref().is_none_or(|list| in_pattern_list(NAMESPACE, list))
+    }
+}
+
+/// What is wrong with a line, and what to do.
+type Complaint = (String, String);
+
+fn complaint<T>(problem: impl Into<String>, remedy: impl Into<String>) -> Result<T, Complaint> {
+    Err((problem.into(), remedy.into()))
+}
+
+const SHAPE: &str = "write `NAME [OPTIONS] TYPE BASE64`, as ssh-keygen(1) says under ALLOWED SIGNERS";
+
+fn parse_line(place: &str, line: &[u8]) -> Result<TrustedKey, Complaint> {
+    let line = match std::str::from_utf8(line) {
+        Ok(line) if !line.chars().any(|c| c.is_control() && c != '\t') => line,
+        _ => return complaint("is not plain text", "write the line again, in UTF-8"),
+    };
+    let (principal, rest) = split_principal(line)?;
+    if is_key_type(principal) {
+        return complaint(
+            "has no name before the key",
+            "begin the line with whom the key belongs to, like ops@example.net",
+        );
+    }
+    let mut options = Options::default();
+    let mut key = rest;
+    if !is_key_type(first_word(rest)) {
+        (options, key) = Options::parse(rest)?;
+    }
+    let key_type = first_word(key);
+    let base64 = first_word(key.get(key_type.len()..).unwrap_or_default());
+    if key_type.is_empty() || base64.is_empty() {
+        return complaint("has no key", SHAPE);
+    }
+    if !is_key_type(key_type) {
+        return complaint(format!("has the unknown key type {key_type:?}"), format!("use {SUPPORTED_KEY_TYPES}"));
+    }
+    Ok(TrustedKey {
+        place: place.to_owned(),
+        principal: principal.to_owned(),
+        namespaces: options.namespaces,
+        validity: options.validity,
+        key_type: key_type.to_owned(),
+        key: parse_key(key_type, base64)?,
+    })
+}
+
+/// The key of the line, `None` where its type cannot sign settings.
+fn parse_key(key_type: &str, base64: &str) -> Result<Option<PublicKey>, Complaint> {
+    let supported = !is_other_key_type(key_type);
+    match ssh_key::PublicKey::from_openssh(&format!("{key_type} {base64}")) {
+        Ok(key) => match PublicKey::new(key.key_data().clone()) {
+            Ok(key) => Ok(Some(key)),
+            Err(Unfit::Unsupported) => Ok(None),
+            Err(Unfit::Weak) => complaint("holds a weak or damaged key", "make a new key with `ssh-keygen`"),
+        },
+        // The types whose parser is not built in.
+        Err(ssh_key::Error::AlgorithmUnknown | ssh_key::Error::AlgorithmUnsupported { .. }) if !supported => Ok(None),
+        Err(_) => complaint("holds a key that cannot be read", "copy the line of the .pub file again, whole"),
+    }
+}
+
+fn is_key_type(word: &str) -> bool {
+    matches!(word, "ssh-ed25519" | "sk-ssh-ed25519@openssh.com") || is_other_key_type(word)
+}
+
+fn is_other_key_type(word: &str) -> bool {
+    OTHER_KEY_TYPES.contains(&word) || word.ends_with("-cert-v01@openssh.com")
+}
+
+fn first_word(text: &str) -> &str {
+    text.split_ascii_whitespace().next().unwrap_or_default()
+}
+
+/// The first field, which may stand in double quotes, and the rest without leading blanks.
+fn split_principal(line: &str) -> Result<(&str, &str), Complaint> {
+    let split = match line.strip_prefix('"') {
+        Some(quoted) => quoted.split_once('"'),
+        None => line.split_once([' ', '\t']),
+    };
+    match split {
+        Some((principal, rest)) if !principal.is_empty() => Ok((principal, rest.trim_ascii_start())),
+        _ => complaint("is not a line of trusted keys", SHAPE),
+    }
+}
+
+#[derive(Default)]
+struct Options {
+    namespaces: Option<String>,
+    validity: Validity,
+}
+
+impl Options {
+    /// Reads the options, and gives back what follows them, from the key type on. Names of options are in any case,
+    /// values in double quotes, with `\"` for a quote.
+    fn parse(mut text: &str) -> Result<(Self, &str), Complaint> {
+        let mut options = Options::default();
+        loop {
+            let end = text.find(['=', ',', ' ', '\t', '"']).unwrap_or(text.len());
+            let (name, rest) = text.split_at_checked(end).unwrap_or((text, ""));
+            let name = name.to_ascii_lowercase();
+            if name == "cert-authority" {
+                return complaint(
+                    "trusts a certificate authority, which is not supported",
+                    "list the keys themselves, one on each line",
+                );
+            }
+            if !matches!(name.as_str(), "namespaces" | "valid-after" | "valid-before") {
+                return complaint(
+                    format!("has the unknown option or key type {:?}", first_word(text)),
+                    "use namespaces=\"…\", valid-after=\"…\" or valid-before=\"…\" before the key type",
+                );
+            }
+            let Some((value, rest)) = rest.strip_prefix("=\"").and_then(unquote) else {
+                return complaint(format!("has no value in double quotes for {name}"), format!("write {name}=\"…\""));
+            };
+            options.set(&name, value)?;
+            match rest.strip_prefix(',') {
+                Some(more) => text = more,
+                None if rest.starts_with([' ', '\t']) => {
+                    text = rest.trim_ascii_start();
+                    break;
+                }
+                None if rest.is_empty() => return complaint("has no key", SHAPE),
+                None => return complaint("has options that are not separated by commas", SHAPE),
+            }
+        }
+        match options.validity {
+            Validity { after: Some(after), before: Some(before) } if before <= after => {
+                complaint("has a valid-before that is not later than its valid-after", "correct the two times")
+            }
+            _ => Ok((options, text)),
+        }
+    }
+
+    fn set(&mut self, name: &str, value: String) -> Result<(), Complaint> {
+        let twice = match name {
+            "namespaces" => self.namespaces.replace(value).is_some(),
+            _ => {
+                let Some(time) = parse_time(&value) else {
+                    return complaint(
+                        format!("has the time {value:?} in {name}, which is none"),
+                        "write YYYYMMDDZ or YYYYMMDDHHMMSSZ",
+                    );
+                };
+                let limit = if name == "valid-after" { &mut self.validity.after } else { &mut self.validity.before };
+                limit.replace(time).is_some()
+            }
+        };
+        if twice { complaint(format!("has the option {name} twice"), "keep one of them") } else { Ok(()) }
+    }
+}
+
+/// The value up to the closing quote, and what follows the quote. `None` where it is not closed.
+fn unquote(text: &str) -> Option<(String, &str)> {
+    let mut value = String::new();
+    let mut rest = text;
+    loop {
+        let quote = rest.find('"')?;
+        let (before, after) = rest.split_at_checked(quote)?;
+        rest = after.get(1..)?;
+        match before.strip_suffix('\\') {
+            Some(before) => {
+                value.push_str(before);
+                value.push('"');
+            }
+            None => {
+                value.push_str(before);
+                return Some((value, rest));
+            }
+        }
+    }
+}
+
+/// Whether a list of patterns matches, as ssh_config(5) says under PATTERNS: separated by commas, `*` and `?` are
+/// wildcards, and a match of a pattern that begins with `!` outweighs all others.
+fn in_pattern_list(text: &str, list: &str) -> bool {
+    let mut found = false;
+    for pattern in list.split(',') {
+        match pattern.strip_prefix('!') {
+            Some(pattern) if matches_pattern(text, pattern) => return false,
+            Some(_) => {}
+            None => found |= matches_pattern(text, pattern),
+        }
+    }
+    found
+}
+
+/// Whether the whole text matches a pattern. Takes at most text × pattern steps, whatever the pattern.
+fn matches_pattern(text: &str, pattern: &str) -> bool {
+    // ends[n]: the pattern read so far matches the first n characters of the text.
+    let text: Vec<char> = text.chars().collect();
+    let mut ends: Vec<bool> = std::iter::once(true).chain(text.iter().map(|_| false)).collect();
+    for symbol in pattern.chars() {
+        let mut previous = false;
+        let mut reached = false;
+        for (end, character) in ends.iter_mut().zip(std::iter::once(None).chain(text.iter().map(Some))) {
+            let before = *end;
+            reached |= before;
+            *end = match (symbol, character) {
+                ('*', _) => reached,
+                (_, None) => false,
+                ('?', Some(_)) => previous,
+                (symbol, Some(character)) => previous && symbol == *character,
+            };
+            previous = before;
+        }
+    }
+    ends.last().copied().unwrap_or(false)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const ED25519: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIK9BsbrVmuYEIEyemX1gn6lzhaiGKBfXd1D5DB1iEPH6";
+
+    fn parse(text: &str) -> Result<TrustedKeys> {
+        TrustedKeys::parse("trusted-keys", text.as_bytes())
+    }
+
+    fn problem(line: &str) -> String {
+        let error = parse(&format!("# first\n\n{line}\n")).expect_err(line);
+        assert_eq!(error.object(), "trusted-keys line 3");
+        assert_eq!(error.class(), crate::Class::NotVerified);
+        error.problem().to_owned()
+    }
+
+    #[test]
+    fn comments_and_blank_lines_are_no_keys() {
+        let keys = parse("\n# nobody yet\n   \t\n  # indented\r\n").unwrap();
+        assert!(keys.is_empty());
+        assert!(parse("").unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_whole_line_is_read() {
+        let text = format!(
+            "ops@example.net,*@ops.example.net \tNameSpaces=\"git,handoff-*\",valid-after=\"20240101Z\",\
+             valid-before=\"203012312359\"  {ED25519} the ops key\r\n"
+        );
+        let keys = parse(&text).unwrap();
+        let key = keys.iter().next().unwrap();
+        assert_eq!(key.principal(), "ops@example.net,*@ops.example.net");
+        assert_eq!(key.key_type(), "ssh-ed25519");
+        assert_eq!(key.place(), "trusted-keys line 1");
+        assert_eq!(key.validity(), Validity { after: Some(1_704_067_200), before: Some(1_924_991_940) });
+        assert!(key.is_for_settings());
+        assert!(key.fingerprint().unwrap().starts_with("SHA256:"));
+        assert_eq!(keys.iter().count(), 1);
+    }
+
+    #[test]
+    fn two_files_are_one_list_in_order() {
+        let mut keys = parse(&format!("a {ED25519}")).unwrap();
+        keys.extend(parse(&format!("b {ED25519}\n\"c d\" {ED25519}")).unwrap());
+        assert_eq!(keys.iter().map(TrustedKey::principal).collect::<Vec<_>>(), ["a", "b", "c d"]);
+    }
+
+    #[test]
+    fn a_broken_line_is_an_error_that_names_it() {
+        for (line, expected) in [
+            ("ops", "is not a line"),
+            ("\"ops ssh-ed25519", "is not a line"),
+            (ED25519, "no name before the key"),
+            ("ops ssh-ed25519", "has no key"),
+            ("ops ssh-ed25519 AAAA", "cannot be read"),
+            ("ops ssh-ed25519 hello", "cannot be read"),
+            ("ops ssh-rsa AAAAC3Nza", "cannot be read"),
+            (&format!("ops {ED25519}AAAA"), "cannot be read"),
+            (
+                &format!("ops {}", ED25519.replace("ssh-", "sk-ssh-").replace("519 ", "519@openssh.com ")),
+                "cannot be read",
+            ),
+            (&format!("ops ssh-ed448{}", &ED25519[11..]), "unknown option or key type"),
+            (&format!("ops namespaces=\"x\" ssh-ed448{}", &ED25519[11..]), "unknown key type"),
+            (&format!("ops restrict {ED25519}"), "unknown option"),
+            (&format!("ops cert-authority {ED25519}"), "certificate authority"),
+            (&format!("ops namespaces=\"a\",cert-authority {ED25519}"), "certificate authority"),
+            (&format!("ops namespaces=a {ED25519}"), "no value in double quotes"),
+            (&format!("ops namespaces=\"a {ED25519}"), "no value in double quotes"),
+            (&format!("ops namespaces {ED25519}"), "no value in double quotes"),
+            (&format!("ops namespaces=\"a\",namespaces=\"b\" {ED25519}"), "twice"),
+            (&format!("ops valid-after=\"20240101\",valid-after=\"20250101\" {ED25519}"), "twice"),
+            (&format!("ops valid-after=\"20240230\" {ED25519}"), "which is none"),
+            (&format!("ops valid-after=\"20250101\",valid-before=\"20240101\" {ED25519}"), "not later"),
+            (&format!("ops namespaces=\"a\"x {ED25519}"), "not separated by commas"),
+            (&format!("ops namespaces=\"a\", {ED25519}"), "unknown option"),
+            ("ops namespaces=\"a\"", "has no key"),
+            ("ops namespaces=\"a\" ", "has no key"),
+            (&format!("ops\u{1b}[2J {ED25519}"), "not plain text"),
+        ] {
+            let problem = problem(line);
+            assert!(problem.contains(expected), "{line}: {problem}");
+        }
+        assert!(TrustedKeys::parse("x", b"ops\xff ssh-ed25519 AAAA").is_err());
+    }
+
+    #[test]
+    fn a_weak_key_is_an_error() {
+        // The neutral point.
+        let line = "ops ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAEAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+        assert!(problem(line).contains("weak"), "{}", problem(line));
+    }
+
+    #[test]
+    fn a_file_has_limits() {
+        assert!(parse(&"#".repeat(MAX_TRUSTED_KEYS)).is_ok());
+        assert!(parse(&"#".repeat(MAX_TRUSTED_KEYS + 1)).is_err());
+        assert!(parse(&"#\n".repeat(MAX_LINES)).is_ok());
+        assert!(parse(&"#\n".repeat(MAX_LINES + 1)).is_err());
+    }
+
+    #[test]
+    fn patterns_are_those_of_openssh() {
+        for (list, expected) in [
+            ("handoff-settings", true),
+            ("handoff", false),
+            ("handoff-settings2", false),
+            ("Handoff-Settings", false),
+            ("*", true),
+            ("handoff-*", true),
+            ("*settings", true),
+            ("*-*-*", false),
+            ("h*f-*s", true),
+            ("**?", true),
+            ("????????????????", true),
+            ("???????????????", false),
+            ("git,handoff-settings", true),
+            ("git,file", false),
+            ("*,!handoff-settings", false),
+            ("!handoff-settings,*", false),
+            ("!handoff-*", false),
+            ("!git,*", true),
+            ("!git", false),
+            ("", false),
+            (" handoff-settings", false),
+        ] {
+            assert_eq!(in_pattern_list(NAMESPACE, list), expected, "{list}");
+        }
+    }
+
+    #[test]
+    fn a_hostile_pattern_takes_no_time() {
+        let start = std::time::Instant::now();
+        assert!(!matches_pattern(&"a".repeat(1000), &format!("{}b", "*a".repeat(1000))));
+        assert!(start.elapsed().as_secs() < 5);
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_without_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+            let _ = TrustedKeys::parse("x", &bytes);
+        }
+
+        #[test]
+        fn any_line_is_read_without_a_panic(line in "(a|\"a b\")? ?((namespaces|valid-after|x)=?\"?[a-z0-9\\\\,\"]{0,8}\"?,?){0,3} ?(ssh-ed25519|ssh-rsa)? ?\\PC{0,20}") {
+            let _ = TrustedKeys::parse("x", line.as_bytes());
+        }
+    }
+}

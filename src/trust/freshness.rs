@@ -98,7 +98,8 @@ pub fn check_machine(wanted: &Uuid, actual: Option<&Uuid>) -> Result<()> {
 pub struct Uuid([u8; 16]);
 
 impl Uuid {
-    /// Reads groups of 8, 4, 4, 4 and 12 hexadecimal digits of either case, joined by `-`. `None` for anything else.
+    /// Reads groups of 8, 4, 4, 4 and 12 hexadecimal digits of either case, joined by `-`. `None` for anything else,
+    /// a line end too: a file's must be cut off before.
     pub fn parse(text: &str) -> Option<Self> {
         if !text.split('-').map(str::len).eq([8, 4, 4, 4, 12]) {
             return None;

@@ -11,6 +11,9 @@ use ssh_key::SshSig;
 /// another purpose (a commit, a mail) can thus never pass for one over settings.
 pub const NAMESPACE: &str = "handoff-settings";
 
+/// What every armored signature begins with.
+const ARMOR: &str = "-----BEGIN SSH SIGNATURE-----";
+
 /// A signature that was read: right namespace, supported key. Whether it fits any settings is not known before
 /// [`check`](Self::check), and whether its key is trusted only [`verify`](super::verify) knows.
 #[derive(Clone, Debug)]
@@ -25,7 +28,7 @@ impl SettingsSignature {
     /// # Errors
     /// No signature, another namespace, or a key type that cannot sign settings: [`crate::Class::NotVerified`].
     pub fn parse(object: &str, armored: &[u8]) -> Result<Self> {
-        let sshsig = SshSig::from_pem(armored).map_err(|error| unreadable(object, &error))?;
+        let sshsig = SshSig::from_pem(armored).map_err(|error| unreadable(object, armored, &error))?;
         if sshsig.namespace() != NAMESPACE {
             return Err(other_namespace(object, sshsig.namespace()));
         }
@@ -69,7 +72,7 @@ impl SettingsSignature {
     }
 }
 
-fn unreadable(object: &str, error: &ssh_key::Error) -> Error {
+fn unreadable(object: &str, armored: &[u8], error: &ssh_key::Error) -> Error {
     match error {
         ssh_key::Error::Namespace => other_namespace(object, ""),
         ssh_key::Error::AlgorithmUnknown | ssh_key::Error::AlgorithmUnsupported { .. } => {
@@ -80,10 +83,15 @@ fn unreadable(object: &str, error: &ssh_key::Error) -> Error {
             format_args!("its signature has version {number} of the format, and 1 is known"),
             "sign it with `handoff sign` or `ssh-keygen -Y sign`",
         ),
+        _ if armored.trim_ascii_start().starts_with(ARMOR.as_bytes()) => Error::not_verified(
+            object,
+            "its signature is damaged, or was made with a certificate or a key that is not supported",
+            format_args!("sign it again with `handoff sign` and a key of type {SUPPORTED_KEY_TYPES}"),
+        ),
         _ => Error::not_verified(
             object,
-            "its signature is not an SSH signature (-----BEGIN SSH SIGNATURE-----)",
-            "sign it with `handoff sign` or `ssh-keygen -Y sign -n handoff-settings`",
+            format_args!("its signature is not an SSH signature ({ARMOR})"),
+            format_args!("sign it with `handoff sign` or `ssh-keygen -Y sign -n {NAMESPACE}`"),
         ),
     }
 }
@@ -198,10 +206,12 @@ mod tests {
 
     #[test]
     fn a_text_that_is_no_signature_is_called_that() {
-        for text in ["", "hello", "-----BEGIN SSH SIGNATURE-----\nAAAA\n-----END SSH SIGNATURE-----\n"] {
+        for text in ["", "hello", "-----BEGIN PGP SIGNATURE-----\nAAAA\n-----END PGP SIGNATURE-----\n"] {
             let error = check(text, SETTINGS).unwrap_err();
             assert!(error.problem().contains("not an SSH signature"), "{error}");
         }
+        let text = "-----BEGIN SSH SIGNATURE-----\nAAAA\n-----END SSH SIGNATURE-----\n";
+        assert!(check(text, SETTINGS).unwrap_err().problem().contains("damaged"));
     }
 
     proptest! {

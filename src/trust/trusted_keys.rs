@@ -17,8 +17,7 @@ use crate::error::{Error, Result};
 pub const MAX_TRUSTED_KEYS: usize = 64 * 1024;
 const MAX_LINES: usize = 1000;
 
-/// Key types that OpenSSH knows and that cannot sign settings. Certificates, which end in `-cert-v01@openssh.com`, are
-/// others.
+/// Key types that OpenSSH knows and that cannot sign settings.
 const OTHER_KEY_TYPES: [&str; 6] = [
     "ssh-rsa",
     "ssh-dss",
@@ -27,6 +26,9 @@ const OTHER_KEY_TYPES: [&str; 6] = [
     "ecdsa-sha2-nistp521",
     "sk-ecdsa-sha2-nistp256@openssh.com",
 ];
+
+/// How the type of a certificate ends.
+const CERTIFICATE: &str = "-cert-v01@openssh.com";
 
 /// The keys that may sign settings for this guest, in the order of their lines.
 #[derive(Clone, Debug, Default)]
@@ -165,6 +167,9 @@ fn parse_line(place: &str, line: &[u8]) -> Result<TrustedKey, Complaint> {
     if key_type.is_empty() || base64.is_empty() {
         return complaint("has no key", SHAPE);
     }
+    if key_type.ends_with(CERTIFICATE) {
+        return complaint("holds a certificate, which is not supported", "list the key itself");
+    }
     if !is_key_type(key_type) {
         return complaint(format!("has the unknown key type {key_type:?}"), format!("use {SUPPORTED_KEY_TYPES}"));
     }
@@ -180,7 +185,6 @@ fn parse_line(place: &str, line: &[u8]) -> Result<TrustedKey, Complaint> {
 
 /// The key of the line, `None` where its type cannot sign settings.
 fn parse_key(key_type: &str, base64: &str) -> Result<Option<PublicKey>, Complaint> {
-    let supported = !is_other_key_type(key_type);
     match ssh_key::PublicKey::from_openssh(&format!("{key_type} {base64}")) {
         Ok(key) => match PublicKey::new(key.key_data().clone()) {
             Ok(key) => Ok(Some(key)),
@@ -188,17 +192,19 @@ fn parse_key(key_type: &str, base64: &str) -> Result<Option<PublicKey>, Complain
             Err(Unfit::Weak) => complaint("holds a weak or damaged key", "make a new key with `ssh-keygen`"),
         },
         // The types whose parser is not built in.
-        Err(ssh_key::Error::AlgorithmUnknown | ssh_key::Error::AlgorithmUnsupported { .. }) if !supported => Ok(None),
+        Err(ssh_key::Error::AlgorithmUnknown | ssh_key::Error::AlgorithmUnsupported { .. })
+            if OTHER_KEY_TYPES.contains(&key_type) =>
+        {
+            Ok(None)
+        }
         Err(_) => complaint("holds a key that cannot be read", "copy the line of the .pub file again, whole"),
     }
 }
 
 fn is_key_type(word: &str) -> bool {
-    matches!(word, "ssh-ed25519" | "sk-ssh-ed25519@openssh.com") || is_other_key_type(word)
-}
-
-fn is_other_key_type(word: &str) -> bool {
-    OTHER_KEY_TYPES.contains(&word) || word.ends_with("-cert-v01@openssh.com")
+    matches!(word, "ssh-ed25519" | "sk-ssh-ed25519@openssh.com")
+        || OTHER_KEY_TYPES.contains(&word)
+        || word.ends_with(CERTIFICATE)
 }
 
 fn first_word(text: &str) -> &str {

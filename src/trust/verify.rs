@@ -194,3 +194,62 @@ fn fits(object: &str, line: &TrustedKey, fingerprint: &str, clock: Clock) -> Res
         ),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Class;
+
+    const CLOCK: Clock = Clock { now: 2_000_000_000, floor: 1_700_000_000 };
+
+    fn unsigned() -> Blob {
+        Blob::new("x", b"{}".to_vec(), None).unwrap()
+    }
+
+    fn try_unsigned(requirement: Requirement, pin: Option<&Digest>) -> Result<Authority> {
+        verify("/dev/vdb", unsigned(), requirement, &TrustedKeys::default(), pin, CLOCK).map(|v| v.authority().clone())
+    }
+
+    #[test]
+    fn a_pin_must_match_whatever_is_required() {
+        let other = Digest::of(b"other");
+        for requirement in [Requirement::Signature, Requirement::Digest, Requirement::Nothing] {
+            let error = try_unsigned(requirement, Some(&other)).unwrap_err();
+            assert_eq!(error.class(), Class::NotVerified);
+            assert!(error.problem().contains("pins"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_pin_is_an_authority_but_never_stands_in_for_a_signature() {
+        let digest = unsigned().digest();
+        assert_eq!(try_unsigned(Requirement::Digest, Some(&digest)), Ok(Authority::Digest));
+        assert_eq!(try_unsigned(Requirement::Nothing, Some(&digest)), Ok(Authority::Digest));
+        assert!(try_unsigned(Requirement::Signature, Some(&digest)).unwrap_err().problem().contains("not signed"));
+    }
+
+    #[test]
+    fn without_a_pin_the_digest_requirement_fails_and_says_how_to_pin() {
+        let error = try_unsigned(Requirement::Digest, None).unwrap_err();
+        assert!(error.remedy().contains(&format!("handoff.digest={}", unsigned().digest())), "{error}");
+        assert_eq!(try_unsigned(Requirement::Nothing, None), Ok(Authority::Nothing));
+    }
+
+    #[test]
+    fn names_of_requirements_are_read_back_and_others_are_none() {
+        for requirement in [Requirement::Signature, Requirement::Digest, Requirement::Nothing] {
+            assert_eq!(Requirement::parse(requirement.name()), Some(requirement));
+        }
+        for name in ["", "None", "nothing", "signature "] {
+            assert_eq!(Requirement::parse(name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn debug_output_holds_no_settings() {
+        let blob = Blob::new("x", b"{\"secret\":\"hunter2\"}".to_vec(), None).unwrap();
+        let verified = verify("x", blob, Requirement::Nothing, &TrustedKeys::default(), None, CLOCK).unwrap();
+        assert!(!format!("{verified:?}").contains("hunter2"));
+        assert_eq!(verified.settings(), b"{\"secret\":\"hunter2\"}");
+    }
+}

@@ -16,6 +16,8 @@
 pub mod commit;
 pub mod error;
 pub mod guest;
+#[cfg(feature = "operator")]
+pub mod operator;
 pub mod plan;
 pub mod platform;
 pub mod render;

@@ -1,0 +1,106 @@
+//! Making settings disks. The same blob gives the same image to the byte, on any machine and at any time.
+
+mod fat;
+mod iso;
+mod raw;
+
+use crate::error::{Error, Result};
+use crate::trust::Blob;
+use std::fmt;
+use std::str::FromStr;
+
+/// The form of a settings disk.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Format {
+    /// Our own container, padded: the least to read.
+    Raw,
+    /// An ISO 9660 volume with Rock Ridge and Joliet names.
+    Iso,
+    /// A FAT12 volume of 1.44 MB with long names.
+    Fat,
+}
+
+impl FromStr for Format {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match text {
+            "raw" => Ok(Format::Raw),
+            "iso" => Ok(Format::Iso),
+            "fat" => Ok(Format::Fat),
+            _ => Err(Error::usage(format_args!("format `{text}`"), "is not known", "write raw, iso or fat")),
+        }
+    }
+}
+
+impl fmt::Display for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Format::Raw => "raw",
+            Format::Iso => "iso",
+            Format::Fat => "fat",
+        })
+    }
+}
+
+/// The image of a disk that holds this blob. Its size is a multiple of 512 bytes, as machines want of disks.
+///
+/// # Errors
+/// The file system could not be made: [`crate::Class::NotApplied`].
+pub fn image(format: Format, blob: &Blob) -> Result<Vec<u8>> {
+    match format {
+        Format::Raw => Ok(raw::image(blob)),
+        Format::Iso => Ok(iso::image(blob)),
+        Format::Fat => fat::image(blob).map_err(|error| {
+            Error::not_applied("FAT image", format_args!("cannot be made ({error})"), "use --format iso")
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::probe;
+    use crate::trust::MAX_BLOB;
+
+    const FORMATS: [Format; 3] = [Format::Raw, Format::Iso, Format::Fat];
+
+    fn blob(settings: usize, signature: Option<usize>) -> Blob {
+        let text = |size| (0..size).map(|i: usize| (i % 251) as u8).collect::<Vec<u8>>();
+        Blob::new("test", text(settings), signature.map(text)).unwrap()
+    }
+
+    #[test]
+    fn what_is_written_is_read_again_at_every_size() {
+        let sizes = [1, 511, 512, 513, 2047, 2048, 2049, 4096 - 48, 100_000];
+        let mut blobs: Vec<Blob> = sizes.iter().map(|&size| blob(size, Some(300))).collect();
+        blobs.push(blob(20, None));
+        blobs.push(blob(MAX_BLOB, None));
+        blobs.push(blob(MAX_BLOB - 1, Some(1)));
+        blobs.push(blob(1, Some(MAX_BLOB - 1)));
+        for blob in blobs {
+            for format in FORMATS {
+                let image = image(format, &blob).unwrap();
+                assert_eq!(image.len() % 512, 0);
+                assert_eq!(probe("test", &image).unwrap().as_ref(), Some(&blob), "{format} {blob:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_same_blob_gives_the_same_image() {
+        let make = || FORMATS.map(|format| image(format, &blob(3000, Some(300))).unwrap());
+        let first = make();
+        // FAT counts time in steps of two seconds.
+        std::thread::sleep(std::time::Duration::from_millis(2100));
+        assert!(first == make());
+    }
+
+    #[test]
+    fn a_format_is_read_as_it_is_shown() {
+        for format in FORMATS {
+            assert_eq!(format.to_string().parse::<Format>().unwrap(), format);
+        }
+        assert!("ISO".parse::<Format>().is_err());
+    }
+}

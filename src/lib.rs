@@ -21,6 +21,7 @@ pub mod operator;
 pub mod plan;
 pub mod platform;
 pub mod render;
+pub mod root;
 pub mod settings;
 pub mod source;
 pub mod trust;

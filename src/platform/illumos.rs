@@ -1,7 +1,12 @@
 //! illumos, and for what compiles there any other Unix.
 
+use super::files;
+use nix::errno::Errno;
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fs::File;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::time::Duration;
 
@@ -27,4 +32,53 @@ impl BlockEvents {
 /// What the system reports.
 pub fn open_drive(path: &Path) -> io::Result<Option<File>> {
     super::open_disk(path).map(Some)
+}
+
+/// A write lock on the whole of a file, for `fcntl(2)`.
+pub(super) fn whole_file_lock() -> nix::libc::flock {
+    nix::libc::flock {
+        l_type: nix::libc::F_WRLCK as nix::libc::c_short,
+        l_whence: nix::libc::SEEK_SET as nix::libc::c_short,
+        l_start: 0,
+        l_len: 0,
+        l_sysid: 0,
+        l_pid: 0,
+        l_pad: [0; 4],
+    }
+}
+
+/// What has been written and is not known to be on its disk yet. Here each file and directory is flushed.
+#[derive(Debug, Default)]
+pub struct Flush {
+    directories: BTreeMap<(u64, u64), OwnedFd>,
+}
+
+impl Flush {
+    /// Notes a file that was written: it is flushed at once.
+    ///
+    /// # Errors
+    /// What the system reports.
+    pub fn file(&mut self, file: &OwnedFd) -> Result<(), Errno> {
+        files::flush(file)
+    }
+
+    /// Notes a directory in which names were made, changed or removed, or in which a noted file lies.
+    ///
+    /// # Errors
+    /// What the system reports.
+    pub fn directory(&mut self, directory: &OwnedFd) -> Result<(), Errno> {
+        let stat = files::stat(directory)?;
+        if let Entry::Vacant(vacant) = self.directories.entry((stat.device, stat.inode)) {
+            vacant.insert(files::open_directory_at(directory, ".")?);
+        }
+        Ok(())
+    }
+
+    /// Waits until all that was noted is on its disk.
+    ///
+    /// # Errors
+    /// What the system reports, among it what went wrong with earlier writes.
+    pub fn flush(&mut self) -> Result<(), Errno> {
+        std::mem::take(&mut self.directories).values().try_for_each(files::flush)
+    }
 }

@@ -1,8 +1,11 @@
 //! Linux.
 
+use super::files;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recv, socket};
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
@@ -109,5 +112,59 @@ mod tests {
         let start = Instant::now();
         deaf.wait(Duration::from_millis(30));
         assert!(start.elapsed() >= Duration::from_millis(30));
+    }
+}
+
+/// A write lock on the whole of a file, for `fcntl(2)`.
+pub(super) fn whole_file_lock() -> nix::libc::flock {
+    nix::libc::flock {
+        l_type: nix::libc::F_WRLCK as nix::libc::c_short,
+        l_whence: nix::libc::SEEK_SET as nix::libc::c_short,
+        l_start: 0,
+        l_len: 0,
+        l_pid: 0,
+    }
+}
+
+/// What has been written and is not known to be on its disk yet. Here whole file systems are flushed, each once.
+#[derive(Debug, Default)]
+pub struct Flush {
+    file_systems: BTreeMap<u64, OwnedFd>,
+}
+
+impl Flush {
+    /// Notes a file that was written.
+    ///
+    /// # Errors
+    /// None here.
+    pub fn file(&mut self, _file: &OwnedFd) -> Result<(), Errno> {
+        Ok(())
+    }
+
+    /// Notes a directory in which names were made, changed or removed, or in which a noted file lies.
+    ///
+    /// # Errors
+    /// What the system reports.
+    pub fn directory(&mut self, directory: &OwnedFd) -> Result<(), Errno> {
+        let device = files::stat(directory)?.device;
+        if let Entry::Vacant(vacant) = self.file_systems.entry(device) {
+            vacant.insert(files::open_directory_at(directory, ".")?);
+        }
+        Ok(())
+    }
+
+    /// Waits until all that was noted is on its disk.
+    ///
+    /// # Errors
+    /// What the system reports, among it what went wrong with earlier writes.
+    pub fn flush(&mut self) -> Result<(), Errno> {
+        for directory in std::mem::take(&mut self.file_systems).values() {
+            // On a file system that cannot do it, such as some overlays, at least the directory is flushed.
+            match nix::unistd::syncfs(directory) {
+                Err(Errno::EINVAL | Errno::ENOSYS | Errno::EOPNOTSUPP) => files::flush(directory)?,
+                done => done?,
+            }
+        }
+        Ok(())
     }
 }

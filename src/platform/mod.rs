@@ -1,14 +1,20 @@
 //! The only room that knows which operating system it runs on: system calls, `cfg(target_os)`, `unsafe`.
 
+pub mod files;
+
 #[cfg(not(target_os = "linux"))]
 mod illumos;
 #[cfg(target_os = "linux")]
 mod linux;
 
 #[cfg(not(target_os = "linux"))]
-pub use illumos::{BlockEvents, open_drive};
+use illumos::whole_file_lock;
+#[cfg(not(target_os = "linux"))]
+pub use illumos::{BlockEvents, Flush, open_drive};
 #[cfg(target_os = "linux")]
-pub use linux::{BlockEvents, open_drive};
+use linux::whole_file_lock;
+#[cfg(target_os = "linux")]
+pub use linux::{BlockEvents, Flush, open_drive};
 
 use std::fs::{File, OpenOptions};
 use std::io;

@@ -1,0 +1,266 @@
+//! Files reached by the descriptor of the directory that holds them. Nothing here follows a link at its last name, waits,
+//! or leaves a descriptor open for a program that is started later.
+//!
+//! Only calls that POSIX knows: `O_PATH` and `openat2` do not exist on illumos.
+
+use crate::guest::{Kind, Owner};
+use nix::dir::Dir;
+use nix::errno::Errno;
+use nix::fcntl::{AtFlags, FcntlArg, Flock, FlockArg, OFlag};
+use nix::sys::stat::{FileStat, Mode, SFlag};
+use nix::unistd::{Gid, Uid, UnlinkatFlags};
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStringExt;
+use std::path::Path;
+
+/// The error number of a system call.
+pub use nix::errno::Errno as SystemError;
+
+/// What the system says of a file.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Stat {
+    /// What kind of thing it is.
+    pub kind: Kind,
+    /// Permission bits, at most 0o7777.
+    pub mode: u32,
+    /// Owner.
+    pub owner: Owner,
+    /// The file system it lies on.
+    pub device: u64,
+    /// Its number there.
+    pub inode: u64,
+    /// How many names it has.
+    pub names: u64,
+    /// Bytes.
+    pub size: u64,
+}
+
+// The types of these fields differ from system to system, so some of the conversions do nothing on one of them.
+#[allow(clippy::unnecessary_cast, clippy::useless_conversion)]
+fn stat_of(stat: FileStat) -> Stat {
+    let kind = match SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT {
+        SFlag::S_IFREG => Kind::File,
+        SFlag::S_IFLNK => Kind::Link,
+        SFlag::S_IFDIR => Kind::Directory,
+        _ => Kind::Other,
+    };
+    Stat {
+        kind,
+        mode: stat.st_mode as u32 & 0o7777,
+        owner: Owner { uid: stat.st_uid, gid: stat.st_gid },
+        device: stat.st_dev as u64,
+        inode: stat.st_ino as u64,
+        names: stat.st_nlink as u64,
+        size: u64::try_from(stat.st_size).unwrap_or(0),
+    }
+}
+
+fn mode_of(mode: u32) -> Mode {
+    Mode::from_bits_truncate(mode as nix::libc::mode_t)
+}
+
+const OPEN_DIRECTORY: OFlag = OFlag::O_RDONLY.union(OFlag::O_DIRECTORY).union(OFlag::O_CLOEXEC);
+
+/// The user this process acts as, and its group.
+pub fn caller() -> Owner {
+    Owner { uid: Uid::effective().as_raw(), gid: Gid::effective().as_raw() }
+}
+
+/// Opens a directory by its path in this process's own tree, following links.
+///
+/// # Errors
+/// What the system reports.
+pub fn open_directory(path: &Path) -> Result<OwnedFd, Errno> {
+    nix::fcntl::open(path, OPEN_DIRECTORY, Mode::empty())
+}
+
+/// Opens a directory for reading; `.` is a second descriptor of the same one.
+///
+/// # Errors
+/// What the system reports; `ELOOP` or `ENOTDIR` where a link stands there.
+pub fn open_directory_at(directory: &OwnedFd, name: &str) -> Result<OwnedFd, Errno> {
+    nix::fcntl::openat(directory, name, OPEN_DIRECTORY | OFlag::O_NOFOLLOW, Mode::empty())
+}
+
+/// Opens a file for reading. A FIFO does not make it wait and a terminal does not become ours.
+///
+/// # Errors
+/// What the system reports; `ELOOP` where a link stands there.
+pub fn open_file_at(directory: &OwnedFd, name: &str) -> Result<OwnedFd, Errno> {
+    let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+    nix::fcntl::openat(directory, name, flags, Mode::empty())
+}
+
+/// Makes a file, which none but the caller can read, and opens it for writing.
+///
+/// # Errors
+/// What the system reports; `EEXIST` where anything stands there, a dangling link too.
+pub fn create_file_at(directory: &OwnedFd, name: &str) -> Result<OwnedFd, Errno> {
+    let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    nix::fcntl::openat(directory, name, flags, mode_of(0o600))
+}
+
+/// What stands under a name. `None`: nothing.
+///
+/// # Errors
+/// What the system reports.
+pub fn stat_at(directory: &OwnedFd, name: &str) -> Result<Option<Stat>, Errno> {
+    match nix::sys::stat::fstatat(directory, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
+        Ok(stat) => Ok(Some(stat_of(stat))),
+        Err(Errno::ENOENT) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// What an open file is.
+///
+/// # Errors
+/// What the system reports.
+pub fn stat(file: &OwnedFd) -> Result<Stat, Errno> {
+    nix::sys::stat::fstat(file).map(stat_of)
+}
+
+/// The target of a link, as bytes.
+///
+/// # Errors
+/// What the system reports; `EINVAL` where no link stands.
+pub fn read_link_at(directory: &OwnedFd, name: &str) -> Result<Vec<u8>, Errno> {
+    nix::fcntl::readlinkat(directory, name).map(OsStringExt::into_vec)
+}
+
+/// The names in a directory, in no order, without `.` and `..`; at most `limit` and one more, which tells that there are
+/// too many.
+///
+/// # Errors
+/// What the system reports.
+pub fn names(directory: &OwnedFd, limit: usize) -> Result<Vec<Vec<u8>>, Errno> {
+    // A descriptor of its own, because reading moves the position in it.
+    let mut open = Dir::openat(directory, ".", OPEN_DIRECTORY, Mode::empty())?;
+    let mut names = Vec::new();
+    for entry in open.iter() {
+        let name = entry?.file_name().to_bytes().to_vec();
+        if name != b"." && name != b".." {
+            names.push(name);
+        }
+        if names.len() > limit {
+            break;
+        }
+    }
+    Ok(names)
+}
+
+/// Makes a directory, which none but the caller can use.
+///
+/// # Errors
+/// What the system reports.
+pub fn make_directory_at(directory: &OwnedFd, name: &str) -> Result<(), Errno> {
+    nix::sys::stat::mkdirat(directory, name, mode_of(0o700))
+}
+
+/// Makes a symbolic link.
+///
+/// # Errors
+/// What the system reports.
+pub fn make_link_at(directory: &OwnedFd, name: &str, target: &str) -> Result<(), Errno> {
+    nix::unistd::symlinkat(target, directory, name)
+}
+
+/// Renames within one directory, in place of what stood under the new name.
+///
+/// # Errors
+/// What the system reports.
+pub fn rename_at(directory: &OwnedFd, from: &str, to: &str) -> Result<(), Errno> {
+    nix::fcntl::renameat(directory, from, directory, to)
+}
+
+/// Removes a file or a link.
+///
+/// # Errors
+/// What the system reports.
+pub fn remove_at(directory: &OwnedFd, name: &str) -> Result<(), Errno> {
+    nix::unistd::unlinkat(directory, name, UnlinkatFlags::NoRemoveDir)
+}
+
+/// Removes an empty directory.
+///
+/// # Errors
+/// What the system reports; `ENOTEMPTY` or `EEXIST` where it is not empty.
+pub fn remove_directory_at(directory: &OwnedFd, name: &str) -> Result<(), Errno> {
+    nix::unistd::unlinkat(directory, name, UnlinkatFlags::RemoveDir)
+}
+
+/// Sets the owner of an open file.
+///
+/// # Errors
+/// What the system reports.
+pub fn set_owner(file: &OwnedFd, owner: Owner) -> Result<(), Errno> {
+    nix::unistd::fchown(file, Some(Uid::from_raw(owner.uid)), Some(Gid::from_raw(owner.gid)))
+}
+
+/// Sets the owner of what stands under a name, of a link itself.
+///
+/// # Errors
+/// What the system reports.
+pub fn set_owner_at(directory: &OwnedFd, name: &str, owner: Owner) -> Result<(), Errno> {
+    let (user, group) = (Uid::from_raw(owner.uid), Gid::from_raw(owner.gid));
+    nix::unistd::fchownat(directory, name, Some(user), Some(group), AtFlags::AT_SYMLINK_NOFOLLOW)
+}
+
+/// Sets the permission bits of an open file.
+///
+/// # Errors
+/// What the system reports.
+pub fn set_mode(file: &OwnedFd, mode: u32) -> Result<(), Errno> {
+    nix::sys::stat::fchmod(file, mode_of(mode))
+}
+
+/// Waits until an open file or directory is on its disk.
+///
+/// # Errors
+/// What the system reports, among it what went wrong with earlier writes.
+pub fn flush(file: &OwnedFd) -> Result<(), Errno> {
+    nix::unistd::fsync(file)
+}
+
+/// A lock that ends when it is dropped, and with the process.
+#[derive(Debug)]
+pub struct Lock {
+    _held: Held,
+}
+
+#[derive(Debug)]
+enum Held {
+    Whole { _file: Flock<OwnedFd> },
+    Record { _file: OwnedFd },
+}
+
+/// Takes the exclusive lock of an open file or directory, if it is free. `None`: another process, or another part of
+/// this one, has it.
+///
+/// # Errors
+/// What the system reports.
+pub fn try_lock(file: OwnedFd) -> Result<Option<Lock>, Errno> {
+    match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+        Ok(file) => Ok(Some(Lock { _held: Held::Whole { _file: file } })),
+        Err((_, Errno::EWOULDBLOCK)) => Ok(None),
+        Err((_, error)) => Err(error),
+    }
+}
+
+/// Takes the lock that `lckpwdf(3)` takes: a record lock over the whole of a file, which is made where it is missing. `None`:
+/// another process has it.
+///
+/// # Errors
+/// What the system reports.
+pub fn try_record_lock_at(directory: &OwnedFd, name: &str) -> Result<Option<Lock>, Errno> {
+    let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+    let file = nix::fcntl::openat(directory, name, flags, mode_of(0o600))?;
+    if stat(&file)?.kind != Kind::File {
+        return Err(Errno::EINVAL);
+    }
+    match nix::fcntl::fcntl(&file, FcntlArg::F_SETLK(&super::whole_file_lock())) {
+        Ok(_) => Ok(Some(Lock { _held: Held::Record { _file: file } })),
+        Err(Errno::EAGAIN | Errno::EACCES) => Ok(None),
+        Err(error) => Err(error),
+    }
+}

@@ -88,8 +88,8 @@ impl Scratch {
         self.run("mcopy", &["-i", "disk.fat", "files/settings.json", "files/settings.json.sig", "::/"]);
     }
 
-    fn assert_found(&self, disk: &Vec<u8>, what: &str) {
-        let found = probe("disk", disk).unwrap_or_else(|error| panic!("{what}: {error}"));
+    fn assert_found(&self, disk: &[u8], what: &str) {
+        let found = probe("disk", &disk).unwrap_or_else(|error| panic!("{what}: {error}"));
         assert_eq!(found.as_ref(), Some(&self.blob), "{what}");
     }
 }
@@ -344,7 +344,7 @@ fn a_truncated_disk_never_gives_other_settings() {
         let places = (0..100).map(|i| used * i / 100).chain((0..100).map(|i| disk.len() * i / 100));
         let mut refused = 0;
         for length in places {
-            match probe("disk", &disk[..length].to_vec()) {
+            match probe("disk", &&disk[..length]) {
                 Ok(Some(blob)) => assert_eq!(blob, scratch.blob, "{name} cut to {length}"),
                 Ok(None) | Err(_) => refused += 1,
             }
@@ -358,10 +358,10 @@ fn a_raw_container_cut_anywhere_is_refused() {
     let scratch = Scratch::new();
     let disk = handoff::trust::container::encode(&scratch.blob);
     for length in (8..disk.len()).step_by(disk.len() / 200).chain(8..60).chain([disk.len() - 1]) {
-        assert_eq!(probe("disk", &disk[..length].to_vec()).unwrap_err().class().exit_code(), 11, "{length}");
+        assert_eq!(probe("disk", &&disk[..length]).unwrap_err().class().exit_code(), 11, "{length}");
     }
     for length in 0..8 {
-        assert!(probe("disk", &disk[..length].to_vec()).unwrap().is_none(), "{length}");
+        assert!(probe("disk", &&disk[..length]).unwrap().is_none(), "{length}");
     }
 }
 
@@ -399,6 +399,34 @@ fn every_byte_of_the_metadata_can_be_anything() {
                 let _ = probe("disk", &disk);
             }
             disk[at] = was;
+        }
+    }
+}
+
+#[test]
+fn several_wrong_bytes_at_once_never_make_us_panic_or_hang() {
+    let blob = Blob::new("test", b"{}".to_vec(), Some(b"signature".to_vec())).unwrap();
+    let scratch = Scratch::with(blob);
+    // A fixed sequence, so that a failure can be had again.
+    let mut state = 1u64;
+    let mut random = |below: usize| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as usize % below
+    };
+    for (name, disk) in disks(&scratch) {
+        let places: Vec<usize> = (0..disk.len()).filter(|&i| disk[i] != 0 || i < 64).collect();
+        let mut bent = disk.clone();
+        for _ in 0..3000 {
+            let changed: Vec<usize> = (0..1 + random(6)).map(|_| places[random(places.len())]).collect();
+            for &at in &changed {
+                bent[at] = [0, 1, 0x7f, 0x80, 0xff, random(256) as u8][random(6)];
+            }
+            let start = std::time::Instant::now();
+            let _ = probe("disk", &bent);
+            assert!(start.elapsed().as_secs() < 5, "{name}: {changed:?}");
+            for &at in &changed {
+                bent[at] = disk[at];
+            }
         }
     }
 }

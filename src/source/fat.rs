@@ -4,7 +4,7 @@
 //! of the boot sector is checked before any of it is used.
 
 use super::reader::{Bounded, Flaw, byte, le16, le32};
-use super::volume::{Files, Name, Picked, is_ours};
+use super::volume::{Files, Name, Picked, is_ours, padded};
 
 /// The size of a directory entry, in bytes.
 const ENTRY: usize = 32;
@@ -113,14 +113,8 @@ fn boot_label(sector: &[u8]) -> Option<String> {
     [38, 66].into_iter().find_map(|at| {
         let kind = sector.get(at + 16..at + 19)?;
         let there = byte(sector, at) == Some(0x29) && kind == b"FAT";
-        there.then(|| label(sector.get(at + 5..at + 16).unwrap_or_default())).filter(|label| label != "NO NAME")
+        there.then(|| padded(sector.get(at + 5..at + 16).unwrap_or_default())).filter(|label| label != "NO NAME")
     })
-}
-
-/// A label without its padding. What is not ASCII is replaced, since it can only be shown.
-fn label(bytes: &[u8]) -> String {
-    let text: String = bytes.iter().map(|&b| if b.is_ascii() { char::from(b) } else { '\u{fffd}' }).collect();
-    text.trim_end_matches([' ', '\0']).to_owned()
 }
 
 impl Layout {
@@ -299,7 +293,7 @@ impl Directory {
         let long = std::mem::take(&mut self.long).finish(short);
         match attributes & 0x18 {
             0x08 => {
-                self.labels.push(label(short));
+                self.labels.push(padded(short));
                 Ok(())
             }
             0 => {
@@ -317,7 +311,7 @@ impl Directory {
 /// The short name of an entry, with its dot.
 fn short_name(short: &[u8; 11]) -> String {
     let (base, extension) = short.split_at(8);
-    let (base, extension) = (label(base), label(extension));
+    let (base, extension) = (padded(base), padded(extension));
     if extension.is_empty() { base } else { format!("{base}.{extension}") }
 }
 

@@ -4,7 +4,7 @@
 //! specification. Only what our disks need: one volume, 2048-byte blocks, no sub-directories, files in one extent.
 
 use super::reader::{Bounded, Flaw, be16, be32, byte, le16, le32};
-use super::volume::{Files, Name, Picked};
+use super::volume::{Files, Name, Picked, padded};
 
 /// The size of a sector and of a logical block, in bytes. Other block sizes are allowed on paper and made by no tool.
 const BLOCK: usize = 2048;
@@ -85,12 +85,6 @@ fn read(reader: &Bounded<'_>, picked: Picked<Extent>) -> Result<Files, Flaw> {
 /// Whether a block is a volume descriptor of any kind.
 fn is_descriptor(block: &[u8]) -> bool {
     block.get(1..7) == Some(b"CD001\x01".as_slice())
-}
-
-/// A padded text of the descriptor. What is not ASCII is replaced, since it can only be shown.
-fn padded(bytes: &[u8]) -> String {
-    let text: String = bytes.iter().map(|&b| if b.is_ascii() { char::from(b) } else { '\u{fffd}' }).collect();
-    text.trim_end_matches([' ', '\0']).to_owned()
 }
 
 /// The root directory's extent from a volume descriptor.

@@ -88,7 +88,9 @@ fn look(object: &str, reader: &Bounded<'_>, content: &mut Content) -> Result<(),
         return Ok(());
     }
 
-    if let Some(volume) = iso9660::identify(reader)? {
+    // An unreadable place where another format would be is no reason not to look for the next.
+    let (volume, flaw) = iso9660::identify(reader).map_or_else(|flaw| (None, Some(flaw)), |volume| (volume, None));
+    if let Some(volume) = volume {
         content.kind = Some(ISO);
         content.label = Some(volume.label.clone());
         if volume::is_ours(&volume.label) {
@@ -109,9 +111,10 @@ fn look(object: &str, reader: &Bounded<'_>, content: &mut Content) -> Result<(),
         if ours {
             content.note = None;
             content.blob = blob(object, volume.files(reader)).map(Some);
+            return Ok(());
         }
     }
-    Ok(())
+    flaw.map_or(Ok(()), Err)
 }
 
 /// Reads the body of a container.
@@ -133,4 +136,82 @@ fn blob(object: &str, files: Result<volume::Files, Flaw>) -> Result<Blob> {
 /// The error about something that is ours and broken.
 fn broken(object: &str, Flaw(problem): &Flaw) -> Error {
     Error::not_verified(object, problem, "make the settings disk again and attach the new one")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::Cell;
+    use std::io;
+
+    /// A device of zeros, some of whose places cannot be read, that counts what is read.
+    struct Zeros {
+        size: u64,
+        bad: std::ops::Range<u64>,
+        read: Cell<usize>,
+    }
+
+    impl Zeros {
+        fn new(size: u64, bad: std::ops::Range<u64>) -> Zeros {
+            Zeros { size, bad, read: Cell::new(0) }
+        }
+    }
+
+    impl ReadAt for Zeros {
+        fn size(&self) -> u64 {
+            self.size
+        }
+
+        fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+            if self.bad.contains(&offset) {
+                return Err(io::Error::other("bad sector"));
+            }
+            self.read.set(self.read.get() + buffer.len());
+            buffer.fill(0);
+            Ok(buffer.len())
+        }
+    }
+
+    #[test]
+    fn of_a_large_empty_disk_a_few_sectors_are_read() {
+        let zeros = Zeros::new(4 << 30, 0..0);
+        assert!(probe("disk", &zeros).unwrap().is_none());
+        assert!(zeros.read.get() < 8192, "{}", zeros.read.get());
+    }
+
+    #[test]
+    fn a_disk_that_cannot_be_read_is_not_ours_and_that_is_noted() {
+        for bad in [0..1, 32768..32769, 0..1 << 30] {
+            let content = inspect("disk", &Zeros::new(1 << 20, bad));
+            assert!(content.blob.unwrap().is_none());
+            assert!(content.note.unwrap().contains("bad sector"));
+        }
+    }
+
+    #[test]
+    fn a_disk_of_ours_that_cannot_be_read_is_broken() {
+        struct Failing(Vec<u8>, u64);
+        impl ReadAt for Failing {
+            fn size(&self) -> u64 {
+                self.0.size()
+            }
+            fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+                if offset >= self.1 { Err(io::Error::other("bad sector")) } else { self.0.read_at(offset, buffer) }
+            }
+        }
+        let blob = Blob::new("x", b"{}".to_vec(), None).unwrap();
+        let error = probe("/dev/vdb", &Failing(container::encode(&blob), 48)).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "/dev/vdb: cannot be read at byte 48 (bad sector); make the settings disk again and attach the new one"
+        );
+    }
+
+    #[test]
+    fn a_device_of_any_size_that_is_too_small_is_not_ours() {
+        for size in [0, 1, 7, 47, 48, 511, 512, 32768, 32769, 34815] {
+            assert!(probe("disk", &vec![0; size]).unwrap().is_none(), "{size}");
+            assert!(probe("disk", &vec![0xff; size]).unwrap().is_none(), "{size}");
+        }
+    }
 }

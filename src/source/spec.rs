@@ -100,9 +100,10 @@ pub(crate) fn is_absent(error: &io::Error) -> bool {
 
 /// The error about a thing that is there and cannot be opened or read.
 pub(crate) fn unreadable(object: &str, error: &io::Error) -> Error {
-    let remedy = match error.kind() {
-        io::ErrorKind::PermissionDenied => "run this as root",
-        _ => "name a disk or a file that can be read",
+    // Not EPERM, which is how a container is kept from the devices of its host: root is no help there.
+    let remedy = match error.raw_os_error() == Some(nix::errno::Errno::EACCES as i32) {
+        true => "run this as root",
+        false => "name a disk or a file that can be read",
     };
     Error::no_settings(object, format_args!("cannot be read ({error})"), remedy)
 }

@@ -12,6 +12,13 @@ pub(crate) fn is_ours(label: &str) -> bool {
     label.eq_ignore_ascii_case(LABEL)
 }
 
+/// A padded text without its padding. What is no printable ASCII is replaced, since it can only be shown.
+pub(crate) fn padded(bytes: &[u8]) -> String {
+    let end = bytes.iter().rposition(|b| !matches!(b, b' ' | 0)).map_or(0, |last| last + 1);
+    let shown = |&b: &u8| if matches!(b, b' '..=b'~') { char::from(b) } else { '\u{fffd}' };
+    bytes.iter().take(end).map(shown).collect()
+}
+
 /// The bytes of the two files.
 #[derive(Debug)]
 pub(crate) struct Files {

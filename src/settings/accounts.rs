@@ -1,7 +1,9 @@
 //! Sections `users` and `groups`.
 
-use super::names::text_type;
+use super::names::{guest_path, text_type};
+use super::reader::At;
 use super::{AccountName, Refusal, SingleLine};
+use crate::error::Result as Read;
 use crate::guest::GuestPath;
 use base64ct::{Base64, Encoding};
 use std::fmt;
@@ -13,6 +15,29 @@ pub struct Group {
     pub name: AccountName,
     /// Its number. `None`: the lowest free one.
     pub gid: Option<u32>,
+}
+
+impl Group {
+    pub(super) fn read(at: &At<'_>) -> Read<Self> {
+        let table = at.table(&["name", "gid"])?;
+        Ok(Group {
+            name: table.required("name", |at| at.parsed(AccountName::parse))?,
+            gid: table.optional("gid", account_number)?,
+        })
+    }
+}
+
+/// Reads a user's or a group's number: 1 to 4,294,967,293, and neither 65534 (nobody) nor 65535 (no number in 16 bits).
+///
+/// # Errors
+/// Not such a number.
+fn account_number(at: At<'_>) -> Read<u32> {
+    match at.integer_u32(1..=4_294_967_293)? {
+        number @ (65_534 | 65_535) => {
+            at.refuse(format_args!("{number} is kept for nobody"), "choose another number, like 1000")
+        }
+        number => Ok(number),
+    }
 }
 
 /// A user. Without a password hash and without keys the account is locked.
@@ -40,6 +65,64 @@ pub struct User {
     pub sudo: Sudo,
     /// Whether the account is locked whatever else is given.
     pub locked: bool,
+}
+
+impl User {
+    pub(super) fn read(at: &At<'_>) -> Read<Self> {
+        let table = at.table(&[
+            "name",
+            "uid",
+            "group",
+            "groups",
+            "shell",
+            "home",
+            "comment",
+            "password_hash",
+            "ssh_authorized_keys",
+            "sudo",
+            "locked",
+        ])?;
+        Ok(User {
+            name: table.required("name", |at| at.parsed(AccountName::parse))?,
+            uid: table.optional("uid", account_number)?,
+            group: table.optional("group", |at| at.parsed(AccountName::parse))?,
+            groups: table.list("groups", 256, |at| at.parsed(AccountName::parse))?,
+            shell: table.optional("shell", |at| at.parsed(login_path))?,
+            home: table.optional("home", |at| at.parsed(login_path))?,
+            comment: table.optional("comment", |at| at.parsed(comment))?,
+            password_hash: table.optional("password_hash", |at| at.parsed_secret(PasswordHash::parse))?,
+            ssh_authorized_keys: table
+                .optional("ssh_authorized_keys", |at| at.list(0..=256, |at| at.parsed(AuthorizedKey::parse)))?,
+            sudo: table
+                .optional("sudo", |at| {
+                    at.word(&[("none", Sudo::None), ("password", Sudo::Password), ("nopasswd", Sudo::NoPassword)])
+                })?
+                .unwrap_or_default(),
+            locked: table.optional("locked", |at| at.boolean())?.unwrap_or(false),
+        })
+    }
+}
+
+/// A path that a line of `/etc/passwd` can hold.
+fn login_path(text: &str) -> Result<GuestPath, Refusal> {
+    if text == "/" {
+        return Err(Refusal::new("is the root itself", "write a path below it, like /home/ops"));
+    }
+    if text.contains(':') {
+        return Err(Refusal::new("has a colon", "write a path without one, because /etc/passwd cannot hold it"));
+    }
+    guest_path(text)
+}
+
+/// A full name that the fields of `/etc/passwd` can hold.
+fn comment(text: &str) -> Result<SingleLine, Refusal> {
+    if text.chars().count() > 256 || text.contains([':', ',']) {
+        return Err(Refusal::new(
+            "has a colon, a comma or more than 256 characters",
+            "write a name without them, because /etc/passwd cannot hold it",
+        ));
+    }
+    SingleLine::parse(text)
 }
 
 /// What a user may do as root.

@@ -1,6 +1,10 @@
 //! Section `files`: whole files.
 
+use super::accounts::decode_base64;
+use super::names::guest_path;
+use super::reader::At;
 use super::{AccountName, Refusal};
+use crate::error::Result as Read;
 use crate::guest::GuestPath;
 use std::fmt;
 
@@ -20,10 +24,39 @@ pub struct PlainFile {
 }
 
 impl PlainFile {
+    pub(super) fn read(at: &At<'_>) -> Read<Self> {
+        let table = at.table(&["path", "mode", "owner", "group", "content", "content_base64"])?;
+        table.exactly_one(&["content", "content_base64"])?;
+        let text = table.optional("content", |at| Ok(at.text_of_any_form()?.as_bytes().to_vec()))?;
+        let binary = table.optional("content_base64", |at| at.parsed_secret(bytes))?;
+        Ok(PlainFile {
+            path: table.required("path", |at| at.parsed(file_path))?,
+            mode: table.optional("mode", |at| at.parsed(FileMode::parse))?.unwrap_or(FileMode(0o644)),
+            owner: table.optional("owner", |at| at.parsed(AccountName::parse))?.unwrap_or_else(AccountName::root),
+            group: table.optional("group", |at| at.parsed(AccountName::parse))?.unwrap_or_else(AccountName::root),
+            content: text.or(binary).unwrap_or_default(),
+        })
+    }
+
     /// Whether the content must never be shown: a file that not everybody in the guest may read.
     pub fn is_secret(&self) -> bool {
         self.mode.bits() & 0o004 == 0
     }
+}
+
+fn file_path(text: &str) -> Result<GuestPath, Refusal> {
+    if text == "/" {
+        return Err(Refusal::new("is the root itself", "write the path of a file, like /etc/motd"));
+    }
+    guest_path(text)
+}
+
+fn bytes(text: &str) -> Result<Vec<u8>, Refusal> {
+    if text.is_empty() {
+        return Ok(Vec::new());
+    }
+    decode_base64(text)
+        .ok_or_else(|| Refusal::new("is not base64 (RFC 4648, with padding)", "write what `base64 -w0 FILE` prints"))
 }
 
 impl fmt::Debug for PlainFile {

@@ -1,14 +1,21 @@
 //! The settings document, version 1: what an operator sets from outside. One file for each section, domain types only.
 
 mod accounts;
+pub mod document;
+mod fields;
 mod files;
+mod hosts;
 mod instance;
 mod names;
 mod network;
+mod read;
+mod reader;
+mod rules;
 mod services;
 
 pub use accounts::{AuthorizedKey, Group, PasswordHash, Sudo, User};
 pub use files::{FileMode, PlainFile};
+pub use hosts::HostsEntry;
 pub use instance::{Appliance, Instance};
 pub use names::{
     AccountName, DnsName, EnvironmentName, Hostname, InterfaceName, Locale, Refusal, SingleLine, Timezone, UnitName,
@@ -17,10 +24,13 @@ pub use network::{
     AddressAndPrefix, Bond, BondMode, Bridge, Destination, Dhcp, Dns, Interface, InterfaceKind, Mac, Match, Network,
     Route, Vlan,
 };
+pub use read::Form;
 pub use services::{EnvironmentVariable, Service};
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 
 /// A settings document that has been read and checked. A section that is absent (or empty) manages nothing.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -49,13 +59,4 @@ pub struct Settings {
     pub locale: Option<Locale>,
     /// The fields of the appliance's class, as written.
     pub fields: BTreeMap<String, serde_json::Value>,
-}
-
-/// One line of `/etc/hosts`.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct HostsEntry {
-    /// The address.
-    pub address: IpAddr,
-    /// Its names, at least one.
-    pub names: Vec<DnsName>,
 }

@@ -1,6 +1,8 @@
 //! Names and short texts, each a type that cannot hold what its target would misread.
 
+use crate::guest::GuestPath;
 use std::fmt;
+use std::net::IpAddr;
 
 /// Why a value is refused, and what to write instead. The reader of the document adds the place.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -133,6 +135,13 @@ impl AccountName {
     }
 }
 
+impl AccountName {
+    /// The superuser and its group.
+    pub fn root() -> Self {
+        AccountName("root".into())
+    }
+}
+
 text_type! {
     /// The name of a network interface: at most 15 bytes, none of them a space, a slash, a colon or a percent sign.
     InterfaceName
@@ -219,7 +228,7 @@ impl EnvironmentName {
 }
 
 text_type! {
-    /// A text of one line, without control characters, at most 4,096 bytes.
+    /// A text of one line, without control characters, at most 4,096 characters.
     SingleLine
 }
 
@@ -229,8 +238,8 @@ impl SingleLine {
     /// # Errors
     /// What is wrong with it.
     pub fn parse(text: &str) -> Result<Self, Refusal> {
-        if text.len() > 4096 {
-            return refuse("is longer than 4096 bytes", "shorten it");
+        if text.chars().count() > 4096 {
+            return refuse("is longer than 4096 characters", "shorten it");
         }
         if text.chars().any(char::is_control) {
             return refuse("has a control character", "write it on one line");
@@ -280,6 +289,16 @@ impl Locale {
         }
         Ok(Locale(text.into()))
     }
+}
+
+/// A path in the guest.
+pub(super) fn guest_path(text: &str) -> Result<GuestPath, Refusal> {
+    GuestPath::parse(text).map_err(|error| Refusal::new(error.problem(), error.remedy()))
+}
+
+/// An address of either family, without a zone.
+pub(super) fn ip_address(text: &str) -> Result<IpAddr, Refusal> {
+    text.parse().map_err(|_| Refusal::new("is not an IP address", "write it like 10.0.0.10 or 2001:db8::10"))
 }
 
 #[cfg(test)]

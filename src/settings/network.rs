@@ -1,5 +1,10 @@
 //! Section `network`: interfaces, addresses, routes, name servers.
 
+mod read;
+mod rules;
+
+pub(super) use rules::check;
+
 use super::{DnsName, InterfaceName, Refusal};
 use std::fmt;
 use std::net::IpAddr;
@@ -41,6 +46,13 @@ pub struct Interface {
     pub routes: Vec<Route>,
     /// The largest packet, in bytes, 68 to 65535 (1280 at least where IPv6 is used).
     pub mtu: Option<u32>,
+}
+
+impl Interface {
+    /// Whether a gateway lies outside the interface's static networks, and is to be reached on the link itself.
+    pub fn is_on_link(&self, gateway: IpAddr) -> bool {
+        !self.addresses.iter().any(|address| address.contains(gateway))
+    }
 }
 
 /// What an interface is.

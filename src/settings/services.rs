@@ -1,6 +1,8 @@
 //! Section `services`: units of the guest's init.
 
+use super::reader::At;
 use super::{EnvironmentName, SingleLine, UnitName};
+use crate::error::Result;
 
 /// What shall become of one service.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -15,6 +17,29 @@ pub struct Service {
     pub environment: Vec<EnvironmentVariable>,
 }
 
+impl Service {
+    pub(super) fn read(at: &At<'_>) -> Result<Self> {
+        let table = at.table(&["name", "enabled", "masked", "environment"])?;
+        let service = Service {
+            name: table.required("name", |at| at.parsed(UnitName::parse))?,
+            enabled: table.optional("enabled", |at| at.boolean())?,
+            masked: table.optional("masked", |at| at.boolean())?.unwrap_or(false),
+            environment: table.list("environment", 256, |at| EnvironmentVariable::read(&at))?,
+        };
+        if service.masked && service.enabled == Some(true) {
+            return at
+                .refuse("is masked and enabled", "remove one of the two, because nothing starts a masked service");
+        }
+        if service.masked && !service.environment.is_empty() {
+            return at.refuse(
+                "is masked and has an environment",
+                "remove one of the two, because nothing starts a masked service",
+            );
+        }
+        Ok(service)
+    }
+}
+
 /// One environment variable. The value may be secret.
 #[derive(Clone, Eq, PartialEq)]
 pub struct EnvironmentVariable {
@@ -22,6 +47,16 @@ pub struct EnvironmentVariable {
     pub name: EnvironmentName,
     /// Its value.
     pub value: SingleLine,
+}
+
+impl EnvironmentVariable {
+    fn read(at: &At<'_>) -> Result<Self> {
+        let table = at.table(&["name", "value"])?;
+        Ok(EnvironmentVariable {
+            name: table.required("name", |at| at.parsed(EnvironmentName::parse))?,
+            value: table.required("value", |at| at.parsed_secret(SingleLine::parse))?,
+        })
+    }
 }
 
 impl std::fmt::Debug for EnvironmentVariable {

@@ -1,0 +1,196 @@
+//! Rules between values, for every section but the network: what is good by itself may still not fit together.
+
+use super::document::{Node, invalid, item_path, key_path};
+use super::{Group, PlainFile, Service, Settings, User};
+use crate::error::{Error, Result};
+use crate::guest::GuestPath;
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// One step of the way to a value.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Step {
+    /// A key of a table.
+    Key(&'static str),
+    /// An item of a list.
+    Item(usize),
+}
+
+/// An error about the value that these steps lead to. Where the last ones lead nowhere (the key is absent), the place is
+/// that of the last value there is.
+pub(super) fn broken(document: &Node, way: &[Step], problem: impl fmt::Display, remedy: impl fmt::Display) -> Error {
+    let mut path = String::new();
+    let mut place = document.place();
+    let mut node = Some(document);
+    for step in way {
+        (path, node) = match step {
+            Step::Key(key) => (key_path(&path, key), node.and_then(|node| node.entry(key))),
+            Step::Item(index) => (item_path(&path, *index), node.and_then(|node| node.item(*index))),
+        };
+        place = node.and_then(Node::place).or(place);
+    }
+    invalid(&path, place, problem, remedy)
+}
+
+/// Remembers values and where they were first seen.
+#[derive(Debug)]
+pub(super) struct Unique<T>(BTreeMap<T, String>);
+
+impl<T: Ord + fmt::Display> Unique<T> {
+    /// Nothing seen.
+    pub fn new() -> Self {
+        Unique(BTreeMap::new())
+    }
+
+    /// Refuses a value that was seen before.
+    pub fn add(&mut self, value: T, document: &Node, way: &[Step]) -> Result<()> {
+        if let Some(first) = self.0.get(&value) {
+            let problem = format!("`{value}` is also {first}");
+            return Err(broken(document, way, problem, "keep it in one place"));
+        }
+        let path = broken(document, way, "", "").object().to_owned();
+        self.0.insert(value, path);
+        Ok(())
+    }
+}
+
+/// Checks accounts, services and files.
+pub(super) fn check(settings: &Settings, document: &Node) -> Result<()> {
+    check_groups(&settings.groups, document)?;
+    check_users(&settings.users, document)?;
+    check_services(&settings.services, document)?;
+    check_files(&settings.files, document)
+}
+
+fn check_groups(groups: &[Group], document: &Node) -> Result<()> {
+    let (mut names, mut numbers) = (Unique::new(), Unique::new());
+    for (index, group) in groups.iter().enumerate() {
+        let way = |key| [Step::Key("groups"), Step::Item(index), Step::Key(key)];
+        if group.name.as_str() == "root" {
+            let problem = "is the system's own group";
+            return Err(broken(document, &way("name"), problem, "leave it out, because it is in every guest"));
+        }
+        names.add(group.name.as_str(), document, &way("name"))?;
+        if let Some(gid) = group.gid {
+            numbers.add(gid, document, &way("gid"))?;
+        }
+    }
+    Ok(())
+}
+
+fn check_users(users: &[User], document: &Node) -> Result<()> {
+    let (mut names, mut numbers) = (Unique::new(), Unique::new());
+    for (index, user) in users.iter().enumerate() {
+        let way = |key| [Step::Key("users"), Step::Item(index), Step::Key(key)];
+        names.add(user.name.as_str(), document, &way("name"))?;
+        if let Some(uid) = user.uid {
+            numbers.add(uid, document, &way("uid"))?;
+        }
+        let mut groups = Unique::new();
+        for (item, group) in user.groups.iter().enumerate() {
+            let way = [Step::Key("users"), Step::Item(index), Step::Key("groups"), Step::Item(item)];
+            groups.add(group.as_str(), document, &way)?;
+        }
+        if user.name.as_str() == "root" {
+            check_root(user, document, way)?;
+        }
+    }
+    Ok(())
+}
+
+/// The superuser is in every guest already: settings may only say how it logs in.
+fn check_root(user: &User, document: &Node, way: impl Fn(&'static str) -> [Step; 3]) -> Result<()> {
+    let given = [
+        ("uid", user.uid.is_some()),
+        ("group", user.group.is_some()),
+        ("groups", !user.groups.is_empty()),
+        ("home", user.home.is_some()),
+        ("comment", user.comment.is_some()),
+        ("sudo", user.sudo != super::Sudo::None),
+    ];
+    match given.iter().find(|(_, given)| *given) {
+        Some((key, _)) => Err(broken(
+            document,
+            &way(key),
+            "cannot be set for root",
+            "set only password_hash, ssh_authorized_keys, shell and locked for root",
+        )),
+        None => Ok(()),
+    }
+}
+
+fn check_services(services: &[Service], document: &Node) -> Result<()> {
+    let mut names = Unique::new();
+    for (index, service) in services.iter().enumerate() {
+        let way = [Step::Key("services"), Step::Item(index), Step::Key("name")];
+        names.add(service.name.as_str(), document, &way)?;
+        let mut variables = Unique::new();
+        for (item, variable) in service.environment.iter().enumerate() {
+            let way = [
+                Step::Key("services"),
+                Step::Item(index),
+                Step::Key("environment"),
+                Step::Item(item),
+                Step::Key("name"),
+            ];
+            variables.add(variable.name.as_str(), document, &way)?;
+        }
+    }
+    Ok(())
+}
+
+/// Where files cannot be kept, because what lies there is gone at the next start or is no file at all.
+const PASSING: [&str; 5] = ["/proc", "/sys", "/dev", "/run", "/var/run"];
+
+/// What another part of this program writes or relies on, and the section to use instead.
+const OTHERS: [(&str, &str); 17] = [
+    ("/etc/passwd", "`users`"),
+    ("/etc/shadow", "`users`"),
+    ("/etc/group", "`groups`"),
+    ("/etc/gshadow", "`groups`"),
+    ("/etc/sudoers", "`users[].sudo`"),
+    ("/etc/sudoers.d", "`users[].sudo`"),
+    ("/etc/hostname", "`hostname`"),
+    ("/etc/hosts", "`hosts`"),
+    ("/etc/machine-id", "`instance.id`"),
+    ("/var/lib/dbus/machine-id", "`instance.id`"),
+    ("/etc/handoff", ""),
+    ("/usr/lib/handoff", ""),
+    ("/lib/handoff", ""),
+    ("/var/lib/handoff", ""),
+    ("/usr/sbin/handoff-agent", ""),
+    ("/usr/bin/handoff-agent", ""),
+    ("/sbin/handoff-agent", ""),
+];
+
+fn check_files(files: &[PlainFile], document: &Node) -> Result<()> {
+    let way = |index| [Step::Key("files"), Step::Item(index), Step::Key("path")];
+    let mut paths = Unique::new();
+    for (index, file) in files.iter().enumerate() {
+        paths.add(file.path.clone(), document, &way(index))?;
+        let within = |area: &str| GuestPath::parse(area).is_ok_and(|area| file.path.is_within(&area));
+        if let Some(area) = PASSING.iter().find(|area| within(area)) {
+            let problem = format!("`{}` lies in {area}, where no file stays", file.path);
+            return Err(broken(document, &way(index), problem, "choose another path"));
+        }
+        if let Some((area, section)) = OTHERS.iter().find(|(area, _)| within(area)) {
+            let remedy = match *section {
+                "" => "leave it out, because settings never change the program that reads them".to_owned(),
+                section => format!("use {section}, which writes it"),
+            };
+            let problem = format!("{area} is not for `files`");
+            return Err(broken(document, &way(index), problem, remedy));
+        }
+    }
+    for (index, file) in files.iter().enumerate() {
+        let mut above = file.path.parent();
+        while let Some(directory) = above {
+            if let Some(first) = paths.0.get(&directory) {
+                let problem = format!("`{}` lies below `{directory}`, which is a file by {first}", file.path);
+                return Err(broken(document, &way(index), problem, "remove one of the two"));
+            }
+            above = directory.parent();
+        }
+    }
+    Ok(())
+}

@@ -113,6 +113,10 @@ pub struct OwnedUser {
     pub passwd_before: Option<String>,
     /// The line of `shadow` then.
     pub shadow_before: Option<String>,
+    /// The fields of the line of `passwd` as we left them: one that differs now was changed by somebody else since.
+    pub passwd_ours: String,
+    /// The same for the line of `shadow`.
+    pub shadow_ours: String,
     /// Groups that this user joined through us (not those it was in before).
     pub joined: Vec<String>,
 }

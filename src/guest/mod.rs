@@ -3,6 +3,7 @@
 //! Renderers and the planner see the guest only through [`View`]. The real one is [`crate::root::Root`]; tests use
 //! [`Tree`], which is a guest in memory.
 
+pub mod accounts;
 mod facts;
 mod node;
 mod path;

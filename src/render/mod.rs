@@ -1,9 +1,11 @@
 //! From settings to the desired tree. Every renderer is pure: it looks at the guest through a read-only view and returns
 //! entries, and it is compiled and tested on every platform.
 
+pub mod accounts;
+
 use crate::commit::state::State;
-use crate::error::Result;
-use crate::guest::{Facts, View};
+use crate::error::{Error, Result};
+use crate::guest::{Facts, File, GuestPath, Node, View};
 use crate::plan::Desired;
 use crate::settings::Settings;
 
@@ -31,7 +33,19 @@ impl std::fmt::Debug for Context<'_> {
 /// # Errors
 /// What the settings ask for cannot be had on this guest.
 pub fn render(context: &Context<'_>) -> Result<Desired> {
-    let _ = context;
-    let desired = Desired::new();
+    let mut desired = Desired::new();
+    accounts::render(context, &mut desired)?;
     Ok(desired)
 }
+
+/// The file at `path`, of which a part shall be changed. Nothing else may stand there.
+fn current_file(guest: &dyn View, path: &GuestPath) -> Result<Option<File>> {
+    match guest.node(path)? {
+        None => Ok(None),
+        Some(Node::File(file)) => Ok(Some(file)),
+        Some(_) => Err(Error::not_applied(path, "is a link or a directory", "put a plain file there in the image")),
+    }
+}
+
+#[cfg(test)]
+mod bench;

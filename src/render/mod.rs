@@ -9,6 +9,10 @@ use crate::guest::{Facts, File, GuestPath, Node, View};
 use crate::plan::Desired;
 use crate::settings::Settings;
 
+mod base;
+pub mod network;
+pub mod services;
+
 /// All that a renderer may look at.
 #[derive(Clone, Copy)]
 pub struct Context<'a> {
@@ -35,6 +39,8 @@ impl std::fmt::Debug for Context<'_> {
 pub fn render(context: &Context<'_>) -> Result<Desired> {
     let mut desired = Desired::new();
     accounts::render(context, &mut desired)?;
+    network::render(context, &mut desired)?;
+    services::render(context, &mut desired)?;
     Ok(desired)
 }
 

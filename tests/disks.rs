@@ -269,6 +269,29 @@ fn a_partition_is_read_and_the_disk_around_it_is_not_ours() {
 }
 
 #[test]
+fn a_hybrid_iso_that_shows_as_disk_and_as_partition_counts_once() {
+    let scratch = Scratch::new();
+    let disk = scratch.iso(XORRISO, &["-R", "-J", "-partition_offset", "16", "--protective-msdos-label"], "HANDOFF");
+    let partition = &disk[16 * 2048..];
+    scratch.assert_found(&disk, "disk");
+    scratch.assert_found(partition, "partition");
+
+    let places = source::Places { sys_class_block: scratch.path("class"), dev: scratch.path("dev") };
+    fs::create_dir(&places.sys_class_block).unwrap();
+    fs::create_dir(&places.dev).unwrap();
+    for (name, sys, content) in [("sda", "devices/sda", &disk[..]), ("sda1", "devices/sda/sda1", partition)] {
+        fs::write(places.dev.join(name), content).unwrap();
+        fs::create_dir_all(scratch.path(sys)).unwrap();
+        std::os::unix::fs::symlink(scratch.path(sys), places.sys_class_block.join(name)).unwrap();
+    }
+    fs::write(scratch.path("devices/sda/sda1/partition"), "1\n").unwrap();
+    let found = source::scan(&places).unwrap().unwrap();
+    assert_eq!(found.place, format!("{} (ISO 9660 volume HANDOFF)", places.dev.join("sda").display()));
+    fs::remove_file(scratch.path("devices/sda/sda1/partition")).unwrap();
+    assert!(source::scan(&places).is_err());
+}
+
+#[test]
 fn our_iso_is_read_by_the_tools() {
     let scratch = Scratch::new();
     fs::write(scratch.path("our.iso"), image(Format::Iso, &scratch.blob).unwrap()).unwrap();

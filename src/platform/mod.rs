@@ -27,7 +27,8 @@ use std::path::Path;
 /// # Errors
 /// What the system reports; [`io::ErrorKind::InvalidInput`] for any other kind of file.
 pub fn open_disk(path: &Path) -> io::Result<File> {
-    let flags = (nix::fcntl::OFlag::O_CLOEXEC | nix::fcntl::OFlag::O_NONBLOCK).bits();
+    use nix::fcntl::OFlag;
+    let flags = (OFlag::O_CLOEXEC | OFlag::O_NOCTTY | OFlag::O_NONBLOCK).bits();
     let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
     let kind = file.metadata()?.file_type();
     if kind.is_file() || kind.is_block_device() {

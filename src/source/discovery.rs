@@ -271,10 +271,12 @@ pub fn wait(specs: &[Spec], places: &Places, deadline: Instant) -> Result<Option
     let mut broken_since = None;
     loop {
         let mut note = None;
-        let result = match look(specs, places, &mut note) {
-            Ok(Some(_)) => look(specs, places, &mut note),
-            other => other,
-        };
+        let mut result = look(specs, places, &mut note);
+        if matches!(result, Ok(Some(_))) {
+            // Let go of the first before the second is read: a blob can be a good part of our memory.
+            drop(result);
+            result = look(specs, places, &mut note);
+        }
         let now = Instant::now();
         let pause = match result {
             Ok(Some(found)) => return Ok(Some(found)),

@@ -125,7 +125,7 @@ fn file(path: &Path) -> Result<Option<Found>> {
         let mut settings = first.get(..count).unwrap_or_default().to_vec();
         bounded(&object, file, &mut settings)?;
         let blob = Blob::new(&object, settings, signature)?;
-        return Ok(Some(Found { blob, place: format!("{object} (settings.json)") }));
+        return Ok(Some(Found { blob, place: format!("{object} (plain file)") }));
     }
     let device = super::Device::new(file).map_err(|error| unreadable(&object, &error))?;
     let content: Content = inspect(&object, &device);
@@ -198,7 +198,7 @@ mod tests {
         fs::write(dir.path().join("settings.json.sig"), "sig").unwrap();
         let found = load(&spec, &places()).unwrap().unwrap();
         assert_eq!(found.blob.signature(), Some(b"sig".as_slice()));
-        assert!(found.place.ends_with("settings.json (settings.json)"));
+        assert!(found.place.ends_with("settings.json (plain file)"));
     }
 
     #[test]

@@ -2,16 +2,19 @@
 //! entries, and it is compiled and tested on every platform.
 
 pub mod accounts;
+mod base;
+#[cfg(test)]
+mod bench;
+pub mod files;
+pub mod identity;
+pub mod network;
+pub mod services;
 
 use crate::commit::state::State;
 use crate::error::{Error, Result};
 use crate::guest::{Facts, File, GuestPath, Node, View};
 use crate::plan::Desired;
 use crate::settings::Settings;
-
-mod base;
-pub mod network;
-pub mod services;
 
 /// All that a renderer may look at.
 #[derive(Clone, Copy)]
@@ -39,8 +42,10 @@ impl std::fmt::Debug for Context<'_> {
 pub fn render(context: &Context<'_>) -> Result<Desired> {
     let mut desired = Desired::new();
     accounts::render(context, &mut desired)?;
+    identity::render(context, &mut desired)?;
     network::render(context, &mut desired)?;
     services::render(context, &mut desired)?;
+    files::render(context, &mut desired)?;
     Ok(desired)
 }
 
@@ -52,6 +57,3 @@ fn current_file(guest: &dyn View, path: &GuestPath) -> Result<Option<File>> {
         Some(_) => Err(Error::not_applied(path, "is a link or a directory", "put a plain file there in the image")),
     }
 }
-
-#[cfg(test)]
-mod bench;

@@ -1,0 +1,61 @@
+//! Section `files`: whole files, with owners by name.
+
+use super::Context;
+use super::accounts::Names;
+use crate::error::Result;
+use crate::guest::Node;
+use crate::plan::{Desired, Entry, Keeping};
+
+/// Puts the files. Comes after the accounts, because an owner may be a user of the same settings.
+///
+/// # Errors
+/// An owner or group that neither the guest nor the settings have; a path that another section fills too.
+pub fn render(context: &Context<'_>, desired: &mut Desired) -> Result<()> {
+    if context.settings.files.is_empty() {
+        return Ok(());
+    }
+    let names = Names::of(context.guest, desired)?;
+    for (index, file) in context.settings.files.iter().enumerate() {
+        let owner = names.owner(&format!("files[{index}]"), &file.owner, &file.group)?;
+        let node = Some(Node::file_of(file.content.clone(), file.mode.bits(), owner));
+        desired.put(file.path.clone(), Entry { node, keeping: Keeping::Owned, secret: file.is_secret() })?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::guest::{GuestPath, Node, Owner, Tree, View};
+    use crate::render::bench::Bench;
+    use crate::settings::{AccountName, FileMode, PlainFile, Settings};
+
+    fn file(path: &str, mode: &str, owner: &str) -> PlainFile {
+        PlainFile {
+            path: GuestPath::of(path),
+            mode: FileMode::parse(mode).unwrap(),
+            owner: AccountName::parse(owner).unwrap(),
+            group: AccountName::parse("adm").unwrap(),
+            content: b"text".to_vec(),
+        }
+    }
+
+    #[test]
+    fn a_file_has_its_owner_by_name_and_is_secret_when_not_everybody_may_read_it() {
+        let tree = Tree::new().with("/etc/passwd", "ops:x:7:7::/:/bin/sh\n").with("/etc/group", "adm:x:4:\n");
+        let mut bench = Bench::new(tree);
+        let files = vec![file("/etc/motd", "0644", "root"), file("/srv/key", "0640", "ops")];
+        let desired = bench.apply(&Settings { files, ..Settings::default() });
+        let node = bench.tree.node(&GuestPath::of("/srv/key")).unwrap();
+        assert_eq!(node, Some(Node::file_of("text", 0o640, Owner { uid: 7, gid: 4 })));
+        assert!(desired.entry(&GuestPath::of("/srv/key")).unwrap().secret);
+        assert!(!desired.entry(&GuestPath::of("/etc/motd")).unwrap().secret);
+    }
+
+    #[test]
+    fn an_unknown_owner_is_refused_with_its_place() {
+        let bench = Bench::new(Tree::new().with("/etc/group", "adm:x:4:\n"));
+        let files = vec![file("/a", "0644", "root"), file("/b", "0644", "ops")];
+        let error = bench.render(&Settings { files, ..Settings::default() }).unwrap_err().to_string();
+        assert!(error.starts_with("files[1].owner: `ops` does not exist"), "{error}");
+    }
+}

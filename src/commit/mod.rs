@@ -1,3 +1,20 @@
 //! The only writer of the guest's files: staging, journal, generations, recovery.
+//!
+//! A commit goes through these doors, in this order, and each of them is flushed to the disk before the next one opens:
+//!
+//! 1. Every path still holds what the planner saw there; otherwise nothing is done.
+//! 2. The journal says *staging*: the names that are about to be made.
+//! 3. Directories are made; every new file is written beside its target, with its owner and mode.
+//! 4. The journal says *commit*. From here on it only goes forward.
+//! 5. Renames and removals, each of which can be repeated.
+//! 6. The journal is removed.
+//!
+//! Interrupted before 4, the next start takes the staged names away; interrupted after it, the next start repeats 5.
 
+mod engine;
+mod journal;
+mod lock;
 pub mod state;
+pub mod store;
+
+pub use engine::{Recovery, Report, commit, interrupted, recover};

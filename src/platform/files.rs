@@ -197,15 +197,6 @@ pub fn set_owner(file: &OwnedFd, owner: Owner) -> Result<(), Errno> {
     nix::unistd::fchown(file, Some(Uid::from_raw(owner.uid)), Some(Gid::from_raw(owner.gid)))
 }
 
-/// Sets the owner of what stands under a name, of a link itself.
-///
-/// # Errors
-/// What the system reports.
-pub fn set_owner_at(directory: &OwnedFd, name: &str, owner: Owner) -> Result<(), Errno> {
-    let (user, group) = (Uid::from_raw(owner.uid), Gid::from_raw(owner.gid));
-    nix::unistd::fchownat(directory, name, Some(user), Some(group), AtFlags::AT_SYMLINK_NOFOLLOW)
-}
-
 /// Sets the permission bits of an open file.
 ///
 /// # Errors

@@ -1,0 +1,35 @@
+# What people and CI call. The work is cargo's; the two scripts of more than a line are in tests/.
+#
+#   make demo      settings are written, signed, packed and applied to a scratch root: no root, no machine, no preparation
+#   make demo-vm   the same into a Debian guest in QEMU, its console, and a login over SSH (root, and Debian's packages)
+#   make check     everything that must hold before a change goes in (root, for the tests on machines)
+#   make dist      static dist/handoff-agent and dist/handoff
+#   make fmt       the source as rustfmt wants it
+#   make deps      the packages and targets that check and dist need
+#   make clean
+
+CARGO ?= cargo
+
+.PHONY: demo demo-vm check dist fmt deps clean
+
+demo:
+	@$(CARGO) run --quiet --bin handoff -- try
+
+demo-vm: deps
+	@$(CARGO) run --quiet --example demo-vm
+
+check:
+	@tests/check
+
+dist:
+	@tests/dist
+
+fmt:
+	$(CARGO) fmt
+
+deps:
+	@tests/install-packages
+
+clean:
+	$(CARGO) clean
+	rm -rf dist .cache

@@ -109,7 +109,10 @@ impl Table {
     }
 
     fn position(&self, name: &str) -> Result<Option<usize>> {
-        let found = self.lines.iter().position(|line| line.split(|byte| *byte == b':').next() == Some(name.as_bytes()));
+        let is_it = |line: &Vec<u8>| {
+            line.strip_prefix(name.as_bytes()).is_some_and(|rest| rest.is_empty() || rest.starts_with(b":"))
+        };
+        let found = self.lines.iter().position(is_it);
         let Some(at) = found else { return Ok(None) };
         let width = self.lines.get(at).map_or(0, |line| line.split(|byte| *byte == b':').count());
         if width == self.file.width() {

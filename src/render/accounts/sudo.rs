@@ -9,6 +9,9 @@ use crate::settings::Sudo;
 /// Where the rules stand. sudo skips names with a dot.
 const FILE: &str = "/etc/sudoers.d/90-handoff";
 
+/// Words of the language that are account names too. In quotes they are names.
+const RESERVED: [&str; 2] = ["sudoedit", "list"];
+
 /// Puts the rules, where any user has one.
 pub(super) fn render(context: &Context<'_>, desired: &mut Desired) -> Result<()> {
     let mut text = String::new();
@@ -25,7 +28,8 @@ pub(super) fn render(context: &Context<'_>, desired: &mut Desired) -> Result<()>
                 "use an image with sudo, or leave `sudo` out",
             ));
         }
-        text.push_str(&format!("{} ALL=(ALL:ALL) {rule}\n", user.name));
+        let quote = if RESERVED.contains(&user.name.as_str()) { "\"" } else { "" };
+        text.push_str(&format!("{quote}{}{quote} ALL=(ALL:ALL) {rule}\n", user.name));
     }
     if text.is_empty() {
         return Ok(());

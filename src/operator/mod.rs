@@ -13,6 +13,7 @@ pub mod output;
 pub mod pack;
 pub mod sign;
 pub mod toml;
+pub mod trial;
 pub mod trust_line;
 pub mod written;
 pub mod yaml;

@@ -174,7 +174,7 @@ text_type! {
 }
 
 impl UnitName {
-    /// Reads a unit name and adds `.service` where no unit suffix is given.
+    /// Reads a unit name of at most 192 bytes and adds `.service` where no unit suffix is given.
     ///
     /// # Errors
     /// What is wrong with it.
@@ -184,7 +184,7 @@ impl UnitName {
         let full = if SUFFIXES.iter().any(|s| text.ends_with(s)) { text.to_owned() } else { format!("{text}.service") };
         let stem = full.rsplit_once('.').map_or("", |(stem, _)| stem);
         let at = stem.bytes().filter(|c| *c == b'@').count();
-        if stem.is_empty() || full.len() > 200 || !full.bytes().all(good) || at > 1 || stem.starts_with(['.', '-', '@'])
+        if stem.is_empty() || text.len() > 192 || !full.bytes().all(good) || at > 1 || stem.starts_with(['.', '-', '@'])
         {
             return refuse(
                 "is not a service name",

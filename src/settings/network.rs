@@ -216,7 +216,8 @@ impl AddressAndPrefix {
             || Refusal::new("is not an address with a prefix length", "write it like 10.0.0.10/24 or 2001:db8::10/64");
         let (address, prefix) = text.split_once('/').ok_or_else(wrong)?;
         let address: IpAddr = address.parse().map_err(|_| wrong())?;
-        if prefix.is_empty() || prefix.len() > 3 || !prefix.bytes().all(|c| c.is_ascii_digit()) {
+        let zero_first = prefix.len() > 1 && prefix.starts_with('0');
+        if prefix.is_empty() || prefix.len() > 3 || zero_first || !prefix.bytes().all(|c| c.is_ascii_digit()) {
             return Err(wrong());
         }
         let prefix: u16 = prefix.parse().map_err(|_| wrong())?;
@@ -314,9 +315,17 @@ mod tests {
         assert!(!address.contains("::1".parse().unwrap()));
         assert_eq!(AddressAndPrefix::parse("2001:db8::10/64").unwrap().network().to_string(), "2001:db8::/64");
         assert_eq!(AddressAndPrefix::parse("1.2.3.4/0").unwrap().network().to_string(), "0.0.0.0/0");
-        for wrong in
-            ["10.0.0.1", "10.0.0.1/33", "::1/129", "10.0.0.1/", "10.0.0.1/+8", "10.0.0.01/8", "a/8", "10.0.0.1/8/8"]
-        {
+        for wrong in [
+            "10.0.0.1",
+            "10.0.0.1/33",
+            "::1/129",
+            "10.0.0.1/",
+            "10.0.0.1/+8",
+            "10.0.0.01/8",
+            "10.0.0.1/08",
+            "a/8",
+            "10.0.0.1/8/8",
+        ] {
             assert!(AddressAndPrefix::parse(wrong).is_err(), "{wrong}");
         }
     }

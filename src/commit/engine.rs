@@ -13,6 +13,7 @@ use crate::trust::Digest;
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::os::fd::OwnedFd;
+use std::time::SystemTime;
 
 /// What a commit did.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -90,6 +91,7 @@ pub(super) fn commit_observed(root: &Root, plan: &[Step], observer: Observer<'_>
     }
     // Once more, because another program may have changed something until we had the locks.
     verify(root, plan)?;
+    avoid_directories(root, &mut journal)?;
     let emptied = directories_to_remove(root, plan)?;
     log::debug!("commit: {} steps, {encoded} bytes of journal", plan.len());
 
@@ -409,6 +411,12 @@ impl Hand<'_> {
             let Some(staged) = entry.staged() else { continue };
             // Its directory may be one that was never made.
             let Some((directory, _)) = self.root.open_parent(entry.path())? else { continue };
+            // A directory is not ours: only files and links are staged.
+            match files::stat_at(&directory, staged) {
+                Ok(Some(stat)) if stat.kind != Kind::Directory => {}
+                Ok(_) => continue,
+                Err(error) => return Err(failed(entry.path(), "cleaned up after", error)),
+            }
             self.noted(entry.path(), &directory)?;
             match self.effect("unlink", staged).and_then(|()| files::remove_at(&directory, staged)) {
                 Ok(()) | Err(SystemError::ENOENT) => {}
@@ -524,6 +532,7 @@ impl Hand<'_> {
         }
         back.reverse();
         let mut way = Journal::of(&back, plan.len().saturating_add(1))?;
+        avoid_directories(self.root, &mut way)?;
         // Until the way back is written down, an interruption still leads forward, past what has been staged for it.
         let mut forward = journal.clone();
         forward.entries.splice(0..0, removals_of_staged(&way)?);
@@ -536,6 +545,31 @@ impl Hand<'_> {
         self.carry_out(&way).map_err(|(_, error)| error)?;
         self.finish()
     }
+}
+
+/// Chooses another name for what would be staged where a directory stands. A user could put one into a directory of the
+/// user's own, and it could not be taken away; so the other name is one that cannot be guessed.
+fn avoid_directories(root: &Root, journal: &mut Journal) -> Result<()> {
+    for entry in &mut journal.entries {
+        let path = entry.path().clone();
+        let (Some(staged), Some(directory)) = (entry.staged_mut(), path.parent()) else { continue };
+        for _ in 0..ATTEMPTS {
+            match root.stat(&directory.join(staged)?)? {
+                Some(stat) if stat.kind == Kind::Directory => *staged = journal::staged_name(fraction_of_second()),
+                _ => break,
+            }
+        }
+    }
+    Ok(())
+}
+
+/// How many names are tried.
+const ATTEMPTS: usize = 16;
+
+/// The nanoseconds of the clock, below a thousand million.
+fn fraction_of_second() -> usize {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    now.map_or(0, |since| since.subsec_nanos() as usize)
 }
 
 /// What removes everything that a journal has staged and not renamed.
@@ -621,7 +655,3 @@ fn half_way(error: &Error, second: &Error) -> Error {
     let problem = format!("{}, and the way back failed too ({second}), so the change is half done", error.problem());
     Error::not_applied(error.object(), problem, format_args!("{}; the next start completes it", error.remedy()))
 }
-
-#[cfg(test)]
-#[path = "engine_tests.rs"]
-mod tests;

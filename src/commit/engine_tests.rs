@@ -1,7 +1,11 @@
 //! The engine on a real scratch root, stopped at every point.
 
-use super::*;
-use crate::guest::File as GuestFile;
+use super::engine::{Effect, Observer, commit_observed, recover_observed};
+use super::{Recovery, commit, interrupted, recover, store};
+use crate::guest::{File as GuestFile, GuestPath, Node, Owner, View as _};
+use crate::plan::Step;
+use crate::platform::files::{self, SystemError};
+use crate::root::Root;
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fs;
@@ -9,17 +13,18 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
 
-struct Scratch {
+/// A scratch root.
+pub(super) struct Scratch {
     directory: tempfile::TempDir,
-    root: Root,
+    pub(super) root: Root,
 }
 
 /// Everything that a user of the guest could tell apart.
-type Snapshot = BTreeMap<PathBuf, (u32, u32, u32, Vec<u8>)>;
+pub(super) type Snapshot = BTreeMap<PathBuf, (u32, u32, u32, Vec<u8>)>;
 
 impl Scratch {
     /// In memory where that is possible: the tests flush thousands of times.
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let memory = Path::new("/dev/shm");
         let directory = tempfile::tempdir_in(memory).or_else(|_| tempfile::tempdir()).unwrap();
         fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
@@ -27,25 +32,25 @@ impl Scratch {
         Scratch { directory, root }
     }
 
-    fn at(&self, path: &str) -> PathBuf {
+    pub(super) fn at(&self, path: &str) -> PathBuf {
         self.directory.path().join(path.trim_start_matches('/'))
     }
 
-    fn file(&self, path: &str, text: &str, mode: u32) {
+    pub(super) fn file(&self, path: &str, text: &str, mode: u32) {
         fs::create_dir_all(self.at(path).parent().unwrap()).unwrap();
         fs::write(self.at(path), text).unwrap();
         fs::set_permissions(self.at(path), fs::Permissions::from_mode(mode)).unwrap();
     }
 
-    fn text(&self, path: &str) -> Option<String> {
+    pub(super) fn text(&self, path: &str) -> Option<String> {
         fs::read_to_string(self.at(path)).ok()
     }
 
-    fn node(&self, path: &str) -> Option<Node> {
+    pub(super) fn node(&self, path: &str) -> Option<Node> {
         self.root.node(&GuestPath::of(path)).unwrap()
     }
 
-    fn snapshot(&self) -> Snapshot {
+    pub(super) fn snapshot(&self) -> Snapshot {
         let mut found = Snapshot::new();
         let mut open = vec![PathBuf::new()];
         while let Some(directory) = open.pop() {
@@ -67,39 +72,39 @@ impl Scratch {
         found
     }
 
-    fn caller(&self) -> Owner {
+    pub(super) fn caller(&self) -> Owner {
         files::caller()
     }
 
-    fn write(&self, path: &str, text: &str, mode: u32, uid: u32) -> Step {
+    pub(super) fn write(&self, path: &str, text: &str, mode: u32, uid: u32) -> Step {
         let owner = if self.root.compares_owners() { Owner { uid, gid: uid } } else { self.caller() };
         let file = GuestFile { content: text.into(), mode, owner };
         Step::WriteFile { path: GuestPath::of(path), file, before: self.node(path), secret: false }
     }
 
-    fn make(&self, path: &str, mode: u32, uid: u32) -> Step {
+    pub(super) fn make(&self, path: &str, mode: u32, uid: u32) -> Step {
         Step::MakeDirectory { path: GuestPath::of(path), mode, owner: Owner { uid, gid: uid } }
     }
 
-    fn link(&self, path: &str, target: &str) -> Step {
+    pub(super) fn link(&self, path: &str, target: &str) -> Step {
         Step::WriteLink { path: GuestPath::of(path), target: target.into(), before: self.node(path) }
     }
 
-    fn attributes(&self, path: &str, mode: u32, uid: u32) -> Step {
+    pub(super) fn attributes(&self, path: &str, mode: u32, uid: u32) -> Step {
         let owner = Owner { uid, gid: uid };
         Step::SetAttributes { path: GuestPath::of(path), mode, owner, before: self.node(path).unwrap() }
     }
 
-    fn remove(&self, path: &str) -> Step {
+    pub(super) fn remove(&self, path: &str) -> Step {
         Step::Remove { path: GuestPath::of(path), before: self.node(path).unwrap() }
     }
 
-    fn remove_directory(&self, path: &str) -> Step {
+    pub(super) fn remove_directory(&self, path: &str) -> Step {
         Step::RemoveDirectory { path: GuestPath::of(path) }
     }
 
     /// A guest on which every kind of step has something to do.
-    fn busy() -> Self {
+    pub(super) fn busy() -> Self {
         let scratch = Scratch::new();
         scratch.file("/etc/hostname", "old\n", 0o644);
         scratch.file("/etc/passwd", "root:x:0:0::/:/bin/sh\n", 0o644);
@@ -117,7 +122,7 @@ impl Scratch {
         scratch
     }
 
-    fn plan(&self) -> Vec<Step> {
+    pub(super) fn plan(&self) -> Vec<Step> {
         vec![
             self.make("/home", 0o755, 0),
             self.make("/home/ops", 0o750, 1200),

@@ -75,6 +75,13 @@ impl Entry {
             _ => None,
         }
     }
+
+    pub(super) fn staged_mut(&mut self) -> Option<&mut String> {
+        match self {
+            Entry::File { staged, .. } | Entry::Link { staged, .. } => Some(staged),
+            _ => None,
+        }
+    }
 }
 
 /// The name under which the new content of the `number`th entry waits. Hidden, and with an ending that no program reads.
@@ -191,11 +198,11 @@ impl Journal {
         }
         let journal: Journal = serde_json::from_slice(bytes)
             .map_err(|error| broken(&format!("is no journal (line {}, column {})", error.line(), error.column())))?;
-        let staged_names = journal.entries.iter().filter_map(Entry::staged);
+        let mut staged_names = journal.entries.iter().filter_map(Entry::staged);
         if journal.version != VERSION {
             return Err(broken("is of another version of handoff-agent"));
         }
-        if !staged_names.into_iter().all(is_staged_name) {
+        if !staged_names.all(is_staged_name) {
             return Err(broken("speaks of a staged name that is none"));
         }
         Ok(journal)

@@ -18,3 +18,8 @@ pub mod state;
 pub mod store;
 
 pub use engine::{Recovery, Report, commit, interrupted, recover};
+
+#[cfg(test)]
+mod engine_tests;
+#[cfg(test)]
+mod hostile_tests;

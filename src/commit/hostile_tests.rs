@@ -1,0 +1,207 @@
+//! The engine among people who mean ill, and among other programs.
+
+use super::engine_tests::Scratch;
+use super::{Recovery, commit, recover, store};
+use crate::error::Result;
+use crate::guest::{GuestPath, Node};
+use crate::plan::Step;
+use std::fs;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, lchown, symlink};
+
+const STRANGER: u32 = 65534;
+
+/// Commits, and holds that a refusal left everything as it was.
+fn refused(scratch: &Scratch, plan: &[Step]) -> String {
+    let before = scratch.snapshot();
+    let error = commit(&scratch.root, plan).unwrap_err();
+    assert_eq!(scratch.snapshot(), before, "{error}");
+    assert_eq!(recover(&scratch.root).unwrap(), Recovery::Nothing);
+    error.to_string()
+}
+
+#[test]
+fn a_planted_staged_name_is_taken_away_and_never_written_through() {
+    let scratch = Scratch::busy();
+    scratch.file("/outside/secret", "secret\n", 0o600);
+    for name in [".handoff-0001.new", ".handoff-0002.new", ".handoff-0003.new"] {
+        symlink("/outside/secret", scratch.at(&format!("/etc/{name}"))).unwrap();
+    }
+    fs::hard_link(scratch.at("/outside/secret"), scratch.at("/etc/.handoff-0004.new")).unwrap();
+    symlink(scratch.at("/outside/secret"), scratch.at("/var/lib/handoff/journal.json.new")).unwrap();
+    let plan = [
+        scratch.write("/etc/a", "a\n", 0o644, 0),
+        scratch.link("/etc/b", "a"),
+        scratch.attributes("/etc/hostname", 0o600, 0),
+        scratch.write("/etc/d", "d\n", 0o666, 7),
+    ];
+    // The unfinished journal is the trace of an interrupted run.
+    assert_eq!(recover(&scratch.root).unwrap(), Recovery::CleanedUp);
+    commit(&scratch.root, &plan).unwrap();
+    assert_eq!(scratch.text("/outside/secret").as_deref(), Some("secret\n"));
+    let secret = fs::metadata(scratch.at("/outside/secret")).unwrap();
+    assert_eq!((secret.mode() & 0o7777, secret.nlink()), (0o600, 1));
+    assert_eq!(scratch.text("/etc/d").as_deref(), Some("d\n"));
+    assert!(!scratch.snapshot().keys().any(|path| path.to_string_lossy().contains(".handoff-")));
+}
+
+#[test]
+fn a_planted_directory_under_a_staged_name_is_passed_by() {
+    let scratch = Scratch::busy();
+    let plan = [scratch.write("/etc/a", "a\n", 0o644, 0), scratch.link("/usr/b", "b")];
+    scratch.file("/etc/.handoff-0001.new/x", "x", 0o644);
+    scratch.file("/usr/.handoff-0002.new/x", "x", 0o644);
+    commit(&scratch.root, &plan).unwrap();
+    assert_eq!(scratch.text("/etc/a").as_deref(), Some("a\n"));
+    assert_eq!(scratch.node("/usr/b"), Some(Node::link("b")));
+    assert_eq!(scratch.text("/etc/.handoff-0001.new/x").as_deref(), Some("x"));
+    let staged = scratch.snapshot().into_keys().filter(|path| path.to_string_lossy().contains(".handoff-"));
+    assert_eq!(staged.count(), 4, "the two directories and what is in them");
+}
+
+#[test]
+fn a_hard_link_to_another_file_is_replaced_and_the_other_file_keeps_everything() {
+    let scratch = Scratch::busy();
+    scratch.file("/outside/secret", "secret\n", 0o600);
+    fs::create_dir_all(scratch.at("/home/user")).unwrap();
+    for name in ["written", "opened", "gone"] {
+        fs::hard_link(scratch.at("/outside/secret"), scratch.at(&format!("/home/user/{name}"))).unwrap();
+    }
+    let plan = [
+        scratch.write("/home/user/written", "new\n", 0o644, STRANGER),
+        scratch.attributes("/home/user/opened", 0o666, STRANGER),
+        scratch.remove("/home/user/gone"),
+    ];
+    commit(&scratch.root, &plan).unwrap();
+    let secret = fs::metadata(scratch.at("/outside/secret")).unwrap();
+    assert_eq!((secret.mode() & 0o7777, secret.nlink()), (0o600, 1));
+    assert_eq!(secret.uid(), scratch.caller().uid);
+    assert_eq!(scratch.text("/outside/secret").as_deref(), Some("secret\n"));
+    assert_eq!(fs::metadata(scratch.at("/home/user/opened")).unwrap().mode() & 0o7777, 0o666);
+}
+
+#[test]
+fn nothing_is_written_through_a_link_that_a_user_planted() {
+    let scratch = Scratch::busy();
+    if !scratch.root.compares_owners() {
+        return; // Owners cannot be set.
+    }
+    fs::create_dir_all(scratch.at("/root/.ssh")).unwrap();
+    fs::create_dir_all(scratch.at("/home/user")).unwrap();
+    symlink("/root/.ssh", scratch.at("/home/user/.ssh")).unwrap();
+    lchown(scratch.at("/home/user/.ssh"), Some(STRANGER), Some(STRANGER)).unwrap();
+    chown(scratch.at("/home/user"), Some(STRANGER), Some(STRANGER)).unwrap();
+    let Step::WriteFile { file, .. } = scratch.write("/x", "key\n", 0o600, STRANGER) else { panic!("a file") };
+    let path = GuestPath::of("/home/user/.ssh/authorized_keys");
+    let error = refused(&scratch, &[Step::WriteFile { path, file, before: None, secret: false }]);
+    assert!(error.contains("planted by a user"), "{error}");
+}
+
+#[test]
+fn whatever_differs_from_what_the_planner_saw_stops_the_commit_before_it_begins() {
+    type Change = fn(&Scratch);
+    let changes: [(&str, Change); 8] = [
+        ("/etc/hostname", |s| s.file("/etc/hostname", "other\n", 0o644)),
+        ("/etc/hostname", |s| fs::set_permissions(s.at("/etc/hostname"), fs::Permissions::from_mode(0o600)).unwrap()),
+        ("/etc/hostname", |s| fs::remove_file(s.at("/etc/hostname")).unwrap()),
+        ("/etc/link", |s| s.file("/etc/link", "new\n", 0o644)),
+        ("/etc/gone", |s| s.file("/etc/gone", "edited\n", 0o640)),
+        ("/home", |s| fs::create_dir(s.at("/home")).unwrap()),
+        ("/etc/open", |s| fs::set_permissions(s.at("/etc/open"), fs::Permissions::from_mode(0o700)).unwrap()),
+        ("/etc/old", |s| {
+            fs::remove_dir_all(s.at("/etc/old")).unwrap();
+            s.file("/etc/old", "a file", 0o644);
+        }),
+    ];
+    for (path, change) in changes {
+        let scratch = Scratch::busy();
+        let plan = scratch.plan();
+        change(&scratch);
+        let error = refused(&scratch, &plan);
+        let named = error.starts_with(&format!("{path}: was changed")) || error.starts_with(&format!("{path}/file: "));
+        assert!(named, "{path}: {error}");
+    }
+}
+
+#[test]
+fn a_pipe_in_the_place_of_a_file_is_named_and_left_alone() {
+    let scratch = Scratch::busy();
+    let plan = [scratch.write("/etc/pipe", "x\n", 0o644, 0)];
+    nix::unistd::mkfifo(&scratch.at("/etc/pipe"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let error = commit(&scratch.root, &plan).unwrap_err().to_string();
+    assert!(error.starts_with("/etc/pipe: is a device, a pipe or a socket"), "{error}");
+}
+
+#[test]
+fn a_directory_of_ours_that_somebody_else_can_write_is_refused() {
+    let scratch = Scratch::busy();
+    if !scratch.root.compares_owners() {
+        return; // Owners are not looked at.
+    }
+    let own = scratch.at(store::DIRECTORY);
+    for mode in [0o770, 0o707, 0o1777] {
+        fs::set_permissions(&own, fs::Permissions::from_mode(mode)).unwrap();
+        assert!(refused(&scratch, &scratch.plan()).contains("only root can write"));
+    }
+    fs::set_permissions(&own, fs::Permissions::from_mode(0o700)).unwrap();
+    chown(&own, Some(STRANGER), None).unwrap();
+    assert!(refused(&scratch, &scratch.plan()).contains("only root can write"));
+    fs::remove_dir(&own).unwrap();
+    symlink("/etc/kept", &own).unwrap();
+    assert!(refused(&scratch, &scratch.plan()).contains("only root can write"));
+}
+
+#[test]
+fn an_empty_guest_gets_our_directory_closed_to_others() {
+    let scratch = Scratch::new();
+    let plan = [
+        scratch.make("/var", 0o755, 0),
+        scratch.make("/var/lib", 0o755, 0),
+        scratch.make(store::DIRECTORY, 0o755, 0),
+        scratch.write(store::STATE, "{}", 0o600, 0),
+    ];
+    commit(&scratch.root, &plan).unwrap();
+    assert!(matches!(scratch.node(store::DIRECTORY), Some(Node::Directory { mode: 0o700, .. })));
+    assert!(matches!(scratch.node("/var"), Some(Node::Directory { mode: 0o755, .. })));
+    assert_eq!(scratch.text(store::STATE).as_deref(), Some("{}"));
+}
+
+#[test]
+fn an_empty_plan_makes_nothing() {
+    let scratch = Scratch::new();
+    commit(&scratch.root, &[]).unwrap();
+    assert_eq!(recover(&scratch.root).unwrap(), Recovery::Nothing);
+    assert!(scratch.snapshot().is_empty());
+}
+
+#[test]
+fn of_two_runs_with_the_same_plan_one_commits_and_the_other_says_why_not() {
+    let scratch = Scratch::busy();
+    let plan = scratch.plan();
+    let results: Vec<Result<_>> = std::thread::scope(|scope| {
+        let runs: Vec<_> = (0..4).map(|_| scope.spawn(|| commit(&scratch.root, &plan))).collect();
+        runs.into_iter().map(|run| run.join().unwrap()).collect()
+    });
+    assert_eq!(results.iter().filter(|result| result.is_ok()).count(), 1, "{results:?}");
+    for error in results.into_iter().filter_map(Result::err) {
+        assert!(error.problem().contains("nothing was changed"), "{error}");
+    }
+    assert_eq!(scratch.text("/etc/hostname").as_deref(), Some("new\n"));
+    assert_eq!(recover(&scratch.root).unwrap(), Recovery::Nothing);
+}
+
+#[test]
+fn a_damaged_journal_is_an_error_and_not_a_guest_without_one() {
+    let scratch = Scratch::busy();
+    scratch.file(store::JOURNAL, "{", 0o600);
+    let error = recover(&scratch.root).unwrap_err();
+    assert!(error.to_string().starts_with("/var/lib/handoff/journal.json: is no journal"), "{error}");
+    assert!(commit(&scratch.root, &scratch.plan()).is_err());
+}
+
+#[test]
+fn the_same_directory_under_two_names_is_one_change_after_the_other() {
+    let scratch = Scratch::busy();
+    let plan = [scratch.write("/lib/same", "first\n", 0o644, 0), scratch.write("/usr/lib/same", "second\n", 0o644, 0)];
+    commit(&scratch.root, &plan).unwrap();
+    assert_eq!(scratch.text("/usr/lib/same").as_deref(), Some("second\n"));
+}

@@ -13,9 +13,12 @@
 //! Left of [`commit`] nothing writes; left of [`render`] nothing knows which operating system the guest is.
 //! Operating-system calls, `cfg(target_os)` and any `unsafe` live in [`platform`].
 
+pub mod agent;
+pub mod class;
 pub mod commit;
 pub mod error;
 pub mod guest;
+pub mod handoff;
 #[cfg(feature = "operator")]
 pub mod operator;
 pub mod plan;

@@ -1,2 +1,13 @@
-//! `handoff-agent`, the program in the guest.
-fn main() {}
+//! `handoff-agent`, the program in the guest. As PID 1 it hands off to the real init; otherwise it runs one command.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    handoff::platform::secure_start();
+    let arguments: Vec<_> = std::env::args_os().collect();
+    if std::process::id() == 1 {
+        handoff::handoff::pid1::run(arguments);
+    }
+    let commands = arguments.into_iter().skip(1);
+    ExitCode::from(handoff::agent::run(commands, &mut std::io::stdout().lock(), &mut std::io::stderr().lock()))
+}

@@ -12,8 +12,8 @@ pub struct State {
     pub version: u32,
     /// The number of the committed generation; 0 for none.
     pub generation: u64,
-    /// The committed settings; `None` for none.
-    pub settings: Option<Committed>,
+    /// The settings of the generations that are kept, by number; the current one is [`State::current`].
+    pub history: BTreeMap<u64, Committed>,
     /// For each instance id that was ever committed here, its highest serial and the settings that had it.
     pub serials: BTreeMap<String, SerialMark>,
     /// The instance id for which this guest's identity (machine-id, SSH host keys) was made.
@@ -26,6 +26,13 @@ pub struct State {
     pub rejected: BTreeMap<String, String>,
     /// Hand-edited files that settings overwrote, the newest last.
     pub kept: Vec<Kept>,
+}
+
+impl State {
+    /// The settings of the current generation; `None` for a guest that never had any.
+    pub fn current(&self) -> Option<&Committed> {
+        self.history.get(&self.generation)
+    }
 }
 
 /// The settings of a generation.

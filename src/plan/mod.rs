@@ -1,7 +1,98 @@
 //! From what the guest holds to what it shall hold: the desired tree, the difference, the steps.
+//!
+//! A [`Plan`] is a value. It can be printed, compared and tested, and nothing happens until [`crate::commit`] takes it.
 
+mod bookkeeping;
 mod desired;
+mod difference;
+mod poke;
+mod show;
 mod step;
 
+pub use bookkeeping::{Incoming, KEPT_GENERATIONS};
 pub use desired::{Desired, Entry, Keeping};
+pub use poke::Poke;
 pub use step::Step;
+
+use crate::commit::state::{State, Trace};
+use crate::error::Result;
+use crate::guest::{Facts, Node, View};
+
+/// What has to be done so that the guest is as the settings say.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Plan {
+    /// The generation that the guest is in afterwards.
+    pub generation: u64,
+    /// Changes of the guest's files, in order.
+    pub steps: Vec<Step>,
+    /// Changes of our own memory below `/var/lib/handoff`, in order; committed together with the steps.
+    pub bookkeeping: Vec<Step>,
+    /// What is told to the running system afterwards.
+    pub pokes: Vec<Poke>,
+    /// Soft failures and things an operator should know, one line each.
+    pub warnings: Vec<String>,
+    /// The memory after the commit.
+    pub state: State,
+}
+
+impl Plan {
+    /// Whether there is nothing to do: no file changes, nothing is recorded, nothing is told to anybody.
+    pub fn is_empty(&self) -> bool {
+        self.steps.is_empty() && self.bookkeeping.is_empty() && self.pokes.is_empty()
+    }
+
+    /// All changes of files in the order of the commit: the guest's, then ours.
+    pub fn all_steps(&self) -> Vec<Step> {
+        self.steps.iter().chain(&self.bookkeeping).cloned().collect()
+    }
+}
+
+/// What the planner compares with what.
+#[derive(Clone, Copy)]
+pub struct Situation<'a> {
+    /// What the guest's tree holds now.
+    pub guest: &'a dyn View,
+    /// What was committed before.
+    pub previous: &'a State,
+    /// What is known of the machine.
+    pub facts: &'a Facts,
+    /// Whether owners count. They do not where the caller is not root and could not set them.
+    pub compare_owners: bool,
+}
+
+impl std::fmt::Debug for Situation<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Situation(..)")
+    }
+}
+
+/// The plan that leads from the guest as it is to the desired tree.
+///
+/// # Errors
+/// Something stands in the way that cannot be replaced, or the guest cannot be read.
+pub fn plan(desired: Desired, incoming: &Incoming<'_>, situation: &Situation<'_>) -> Result<Plan> {
+    let mut difference = difference::difference(&desired, situation)?;
+    let (state, bookkeeping) = bookkeeping::remember(&desired, &mut difference, incoming, situation)?;
+    let pokes = poke::pokes(&difference.steps, incoming.settings, situation.facts);
+    let mut warnings = desired.warnings;
+    warnings.append(&mut difference.warnings);
+    Ok(Plan { generation: state.generation, steps: difference.steps, bookkeeping, pokes, warnings, state })
+}
+
+/// The steps that make the desired tree and then forget everything: the way out, for a guest that is to be copied.
+///
+/// # Errors
+/// As for [`plan`].
+pub fn forget(desired: Desired, situation: &Situation<'_>) -> Result<Vec<Step>> {
+    let mut steps = difference::difference(&desired, situation)?.steps;
+    steps.extend(bookkeeping::forget(situation.guest)?);
+    Ok(steps)
+}
+
+/// Whether what stands at a path is what the trace says.
+pub fn is_same(trace: &Trace, node: Option<&Node>, compare_owners: bool) -> bool {
+    difference::same(trace, &Trace::of(node), compare_owners)
+}
+
+#[cfg(test)]
+mod tests;

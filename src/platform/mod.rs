@@ -1,6 +1,8 @@
 //! The only room that knows which operating system it runs on: system calls, `cfg(target_os)`, `unsafe`.
 
 pub mod files;
+mod process;
+mod running;
 
 #[cfg(not(target_os = "linux"))]
 mod illumos;
@@ -15,6 +17,12 @@ pub use illumos::{BlockEvents, Flush, open_drive};
 use linux::whole_file_lock;
 #[cfg(target_os = "linux")]
 pub use linux::{BlockEvents, Flush, open_drive};
+
+pub use process::{console, is_same_file, is_systemd, run_with_deadline, secure_start, wait_forever};
+pub use running::{
+    PreparedRoot, entropy, is_networkd_running, live, log_to_kernel, read_init, rename_interface, set_hostname,
+    write_init, write_status,
+};
 
 use std::fs::{File, OpenOptions};
 use std::io;

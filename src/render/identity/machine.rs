@@ -2,7 +2,7 @@
 
 use super::super::{Context, current_file};
 use crate::error::{Error, Result};
-use crate::guest::{GuestPath, Kind, Node};
+use crate::guest::{GuestPath, Kind, Node, View};
 use crate::plan::{Desired, Entry, Keeping};
 use crate::settings::Settings;
 use ssh_key::private::{Ed25519Keypair, KeypairData};
@@ -55,6 +55,31 @@ fn machine_id(context: &Context<'_>, new: bool, desired: &mut Desired) -> Result
     let dbus = GuestPath::of("/var/lib/dbus/machine-id");
     if let Some(Node::File(file)) = context.guest.node(&dbus)? {
         desired.edited(dbus, Node::file_of(text, file.mode, file.owner), false)?;
+    }
+    Ok(())
+}
+
+/// Takes the identity away: for a guest that is to be copied, so that each copy gets one of its own.
+///
+/// # Errors
+/// As for [`Desired::put`], and what cannot be read.
+pub fn remove(guest: &dyn View, desired: &mut Desired) -> Result<()> {
+    let machine_id = GuestPath::of("/etc/machine-id");
+    if let Some(Node::File(_)) = guest.node(&machine_id)? {
+        // Empty, not `uninitialized`: systemd would take that for a first boot, and undo the image's choice of services.
+        desired.edited(machine_id, Node::file("", 0o444), false)?;
+    }
+    let ssh = GuestPath::of("/etc/ssh");
+    let mut others = vec![GuestPath::of("/var/lib/systemd/random-seed")];
+    for name in guest.list(&ssh)?.unwrap_or_default().iter().filter(|name| is_host_key(name)) {
+        others.push(ssh.join(name)?);
+    }
+    let dbus = GuestPath::of("/var/lib/dbus/machine-id");
+    if let Some(Node::File(_)) = guest.node(&dbus)? {
+        others.push(dbus);
+    }
+    for path in others {
+        desired.put(path, Entry { node: None, keeping: Keeping::Edited, secret: true })?;
     }
     Ok(())
 }
@@ -144,7 +169,7 @@ fn no_key(problem: &str) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::guest::{Entropy, Live, RunningInit, Tree, View};
+    use crate::guest::{Entropy, Live, RunningInit, Tree};
     use crate::render::bench::Bench;
     use crate::settings::{Hostname, Instance, SingleLine};
 

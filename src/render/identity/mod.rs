@@ -3,7 +3,7 @@
 mod hosts;
 mod machine;
 
-pub use machine::identity_of;
+pub use machine::{identity_of, remove};
 
 use super::Context;
 use crate::error::{Error, Result};

@@ -1,0 +1,192 @@
+//! The command line of `handoff-agent`.
+
+use crate::error::{Error, Result};
+use crate::source::Spec;
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// The text of `handoff-agent help`.
+pub const HELP: &str = "\
+handoff-agent: configures this guest from its settings
+
+Usage: handoff-agent [OPTIONS] COMMAND
+
+Commands:
+  plan [--diff]     show what would be changed; with --diff also which lines
+  apply             change it
+  status [--json]   show what was applied, when, and what was edited by hand since
+  sources           list the disks, and which of them holds settings
+  rollback [N]      go back to the generation before, or to generation N
+  reset             give everything back and forget it, so that this guest can be copied
+  boot              what the init runs early in boot: wait, verify, apply, by the policy of the image
+  help, version
+
+Options:
+  --root DIR        configure the guest below DIR instead of this one; everything is read below DIR
+  --source SPEC     auto, disk:/dev/vdb, or file:PATH (a container, an ISO or FAT image, or a settings.json
+                    with its settings.json.sig beside it)
+  --wait SECONDS    how long to wait for settings (by hand: 0; at boot: what the policy says)
+
+As PID 1 (init=/usr/sbin/handoff-agent) it takes no command: it applies the settings and starts the init.
+
+Exit codes: 0 done or nothing to do; 2 usage; 10 no settings where some are required; 11 not verified; 12 invalid;
+13 not applied, nothing changed; 14 running on the last good settings; 1 a bug.
+";
+
+/// A command line that has been read.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Arguments {
+    /// `--root`, `/` by default.
+    pub root: PathBuf,
+    /// `--source`.
+    pub source: Option<Spec>,
+    /// `--wait`.
+    pub wait: Option<Duration>,
+    /// The command.
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Command {
+    /// `help`
+    Help,
+    /// `version`
+    Version,
+    /// `boot`; with `--pid1` as the child of PID 1.
+    Boot {
+        /// Whether it is the child of the agent as PID 1.
+        pid1: bool,
+    },
+    /// `give-up`: decides, for PID 1, how the boot goes on when `boot` did not end in time.
+    GiveUp,
+    /// `plan`
+    Plan {
+        /// Whether the changed lines are shown.
+        diff: bool,
+    },
+    /// `apply`
+    Apply,
+    /// `status`
+    Status {
+        /// Whether it is printed for programs.
+        json: bool,
+    },
+    /// `sources`
+    Sources,
+    /// `rollback`
+    Rollback {
+        /// To which generation; `None`: the one before.
+        generation: Option<u64>,
+    },
+    /// `reset`
+    Reset,
+}
+
+impl Arguments {
+    /// Reads a command line, without the program's own name.
+    ///
+    /// # Errors
+    /// [`crate::Class::Usage`].
+    pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Self> {
+        use lexopt::prelude::*;
+        let mut parser = lexopt::Parser::from_args(arguments);
+        let (mut root, mut source, mut wait) = (None, None, None);
+        let (mut diff, mut json, mut pid1) = (false, false, false);
+        let mut words: Vec<String> = Vec::new();
+        while let Some(argument) = parser.next().map_err(wrong)? {
+            match argument {
+                Long("root") => root = Some(PathBuf::from(parser.value().map_err(wrong)?)),
+                Long("source") => source = Some(text(parser.value().map_err(wrong)?)?.parse::<Spec>()?),
+                Long("wait") => wait = Some(seconds(&text(parser.value().map_err(wrong)?)?)?),
+                Long("diff") => diff = true,
+                Long("json") => json = true,
+                Long("pid1") => pid1 = true,
+                Long("help") | Short('h') => words.insert(0, "help".into()),
+                Long("version") | Short('V') => words.insert(0, "version".into()),
+                Value(word) if words.len() < 2 => words.push(text(word)?),
+                other => return Err(wrong(other.unexpected())),
+            }
+        }
+        let mut words = words.into_iter();
+        let Some(name) = words.next() else {
+            return Err(usage("no command is given"));
+        };
+        let operand = words.next();
+        let command = match name.as_str() {
+            "help" => Command::Help,
+            "version" => Command::Version,
+            "boot" => Command::Boot { pid1 },
+            "give-up" => Command::GiveUp,
+            "plan" => Command::Plan { diff },
+            "apply" => Command::Apply,
+            "status" => Command::Status { json },
+            "sources" => Command::Sources,
+            "reset" => Command::Reset,
+            "rollback" => {
+                let number = operand.as_deref().map(str::parse::<u64>).transpose();
+                let generation = number.map_err(|_| usage("rollback takes the number of a generation"))?;
+                Command::Rollback { generation }
+            }
+            _ => return Err(usage(&format!("there is no command `{name}`"))),
+        };
+        let takes_operand = matches!(command, Command::Rollback { .. } | Command::Help | Command::Version);
+        let misplaced = (diff && !matches!(command, Command::Plan { .. }))
+            || (json && !matches!(command, Command::Status { .. }))
+            || (pid1 && !matches!(command, Command::Boot { .. }))
+            || (operand.is_some() && !takes_operand);
+        if misplaced {
+            return Err(usage(&format!("`{name}` does not take all that is given")));
+        }
+        Ok(Arguments { root: root.unwrap_or_else(|| "/".into()), source, wait, command })
+    }
+}
+
+fn usage(problem: &str) -> Error {
+    Error::usage("command line", problem, "see `handoff-agent help`")
+}
+
+fn wrong(error: lexopt::Error) -> Error {
+    usage(&error.to_string())
+}
+
+fn text(word: OsString) -> Result<String> {
+    word.into_string().map_err(|_| usage("a word is not UTF-8"))
+}
+
+fn seconds(word: &str) -> Result<Duration> {
+    match word.parse::<u64>() {
+        Ok(seconds) if seconds <= 3600 => Ok(Duration::from_secs(seconds)),
+        _ => Err(usage("--wait takes seconds, 0 to 3600")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Result<Arguments> {
+        Arguments::parse(line.split_whitespace().map(OsString::from))
+    }
+
+    #[test]
+    fn options_may_stand_before_and_after_the_command() {
+        let plan = parse("--root /x plan --diff --source file:/y --wait 3").unwrap();
+        assert_eq!(plan.root, PathBuf::from("/x"));
+        assert_eq!(plan.command, Command::Plan { diff: true });
+        assert_eq!(plan.wait, Some(Duration::from_secs(3)));
+        assert_eq!(parse("rollback 3").unwrap().command, Command::Rollback { generation: Some(3) });
+        assert_eq!(parse("status").unwrap().root, PathBuf::from("/"));
+    }
+
+    #[test]
+    fn a_wrong_line_is_a_usage_error() {
+        for line in
+            ["", "aply", "apply --diff", "plan x", "rollback x", "plan --wait -1", "plan --what", "plan --source usb:1"]
+        {
+            let error = parse(line).unwrap_err();
+            assert_eq!(error.class().exit_code(), 2, "{line}: {error}");
+        }
+    }
+}

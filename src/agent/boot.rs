@@ -1,0 +1,140 @@
+//! The command `boot`: wait, verify, apply, and decide by the policy of the image how the boot goes on.
+
+use super::arguments::Arguments;
+use super::commands::{Run, apply_offer, recover, warn};
+use super::deferral;
+use super::offer;
+use super::status::{Mode, Outcome, STATUS_PATH, Status, subject};
+use crate::class::{Class, Failure};
+use crate::commit::state::State;
+use crate::error::{Error, Result};
+use crate::guest::{Facts, GuestPath, View};
+use crate::platform::{self, PreparedRoot};
+use crate::root::Root;
+use std::io::Write;
+use std::time::Instant;
+
+/// Runs at boot, as a service or as the child of PID 1. The exit code says whether the boot goes on: 0 and 14 do.
+pub(super) fn boot(root: &Root, arguments: &Arguments, pid1: bool, err: &mut dyn Write) -> Result<u8> {
+    let mode = if pid1 { Mode::Pid1 } else { Mode::Service };
+    let started = Instant::now();
+    if !pid1
+        && let Some(status) = earlier(root)?
+        && status.mode == Mode::Pid1
+        && status.outcome != Outcome::Deferred
+    {
+        return Ok(0);
+    }
+    let result = prepare(root, mode).and_then(|prepared| {
+        let result = attempt(root, arguments, mode, err);
+        drop(prepared);
+        result
+    });
+    let status = match result {
+        Ok(status) => status,
+        Err(error) => refused(root, mode, &error),
+    };
+    finish(status, started, err)
+}
+
+/// Decides for PID 1 when `boot` did not end within its deadline and was stopped.
+///
+/// # Errors
+/// The status cannot be written.
+pub fn give_up(root: &Root, _arguments: &Arguments, err: &mut dyn Write) -> Result<u8> {
+    let error = Error::not_applied(
+        "handoff-agent",
+        "did not end within its deadline and was stopped",
+        "start the guest again; if it stays so, look for a disk that does not answer",
+    );
+    finish(refused(root, Mode::Pid1, &error), Instant::now(), err)
+}
+
+/// As PID 1: makes the root writable, and tells the parent which init the class wants.
+fn prepare(root: &Root, mode: Mode) -> Result<Option<PreparedRoot>> {
+    if mode != Mode::Pid1 {
+        return Ok(None);
+    }
+    let prepared = PreparedRoot::new()?;
+    platform::write_init(Class::load(root)?.policy.init.as_str())?;
+    Ok(Some(prepared))
+}
+
+/// What an earlier run in this boot left. A damaged status counts as none: then the work is done again, which is safe.
+fn earlier(root: &Root) -> Result<Option<Status>> {
+    let bytes = root.read(&GuestPath::of(STATUS_PATH))?;
+    Ok(bytes.and_then(|bytes| Status::from_json(&bytes).ok()))
+}
+
+fn attempt(root: &Root, arguments: &Arguments, mode: Mode, err: &mut dyn Write) -> Result<Status> {
+    if mode == Mode::Pid1 {
+        let mounts = deferral::missing_mounts(root)?;
+        if !mounts.is_empty() {
+            deferral::check_service(root, &mounts)?;
+            let message = format!("left to handoff.service, because {} is not mounted yet", mounts.join(", "));
+            return Ok(Status::new(mode, Outcome::Deferred, message, &State::default()));
+        }
+    }
+    recover(root, err)?;
+    let live = platform::live(root, mode == Mode::Pid1)?;
+    let machine = offer::machine(root)?.map(|uuid| uuid.to_string());
+    let mut run = Run::new(root, Facts { machine, entropy: platform::entropy()?, live: Some(live) })?;
+    let longest = arguments.wait.unwrap_or(run.class.policy.wait);
+    match run.offer(arguments, longest)? {
+        Some(offer) => apply_offer(&mut run, &offer, mode, err),
+        None if run.class.policy.required => Err(Error::no_settings(
+            "sources",
+            format_args!("none held settings within {} s", longest.as_secs()),
+            "attach a settings disk made with `handoff pack`",
+        )),
+        None => {
+            let message = match run.state.generation {
+                0 => "no settings found, and none are required".to_owned(),
+                _ => format!("no settings found, and none are required; {} stays in place", subject(&run.state)),
+            };
+            Ok(Status::new(mode, Outcome::NoSettings, message, &run.state))
+        }
+    }
+}
+
+/// What becomes of the boot after a refusal.
+fn refused(root: &Root, mode: Mode, error: &Error) -> Status {
+    // A class or a memory that cannot be read is no leave to go on: the stricter default holds.
+    let failure = Class::load(root).map_or(Failure::Stop, |class| class.policy.failure);
+    let state = State::load(root).unwrap_or_default();
+    let code = error.class().exit_code();
+    let (outcome, message) = match failure {
+        Failure::Continue => {
+            (Outcome::Continued, format!("NOT APPLIED (code {code}): {error}; the boot goes on as the image is"))
+        }
+        Failure::LastGood if state.generation > 0 => {
+            let subject = subject(&state);
+            (
+                Outcome::LastGood,
+                format!("NOT APPLIED (code {code}): {error}; running on the last good settings, {subject}"),
+            )
+        }
+        Failure::LastGood | Failure::Stop => {
+            (Outcome::Stopped, format!("NOT APPLIED (code {code}): {error}; the boot stops here"))
+        }
+    };
+    Status { code, ..Status::new(mode, outcome, message, &state) }
+}
+
+/// Leaves the status, prints the line, and turns the outcome into the exit code.
+fn finish(mut status: Status, started: Instant, err: &mut dyn Write) -> Result<u8> {
+    status.milliseconds = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+    if let Err(error) = platform::write_status(&status.to_json()) {
+        warn(err, &[error.to_string()]);
+    }
+    let _ = writeln!(err, "{}", status.line());
+    let _ = err.flush();
+    if status.mode == Mode::Pid1 {
+        platform::log_to_kernel(&status.line(), status.code != 0);
+    }
+    Ok(match status.outcome {
+        Outcome::Applied | Outcome::Unchanged | Outcome::NoSettings | Outcome::Continued | Outcome::Deferred => 0,
+        Outcome::LastGood => crate::error::Class::LastGood.exit_code(),
+        Outcome::Stopped => status.code,
+    })
+}

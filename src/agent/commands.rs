@@ -1,0 +1,332 @@
+//! The commands by hand: plan, apply, status, sources, rollback, reset.
+
+use super::arguments::Arguments;
+use super::offer::{self, Offer, offer};
+use super::status::{Mode, Outcome, STATUS_PATH, Status, subject};
+use crate::class::Class;
+use crate::commit::state::State;
+use crate::commit::{self, Recovery};
+use crate::error::{Error, Result, one_line};
+use crate::guest::{Facts, GuestPath, Live, RunningInit, View};
+use crate::plan::{self, Desired, Incoming, Plan, Situation};
+use crate::platform;
+use crate::render::{self, Context};
+use crate::root::Root;
+use crate::settings::Settings;
+use crate::source::{self, Places, Spec, Verdict};
+use std::io::Write;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// What every run begins with: the class, the memory, the facts.
+pub(super) struct Run<'a> {
+    pub root: &'a Root,
+    pub class: Class,
+    pub state: State,
+    pub facts: Facts,
+    pub started: Instant,
+}
+
+impl<'a> Run<'a> {
+    pub(super) fn new(root: &'a Root, facts: Facts) -> Result<Self> {
+        let started = Instant::now();
+        Ok(Run { root, class: Class::load(root)?, state: State::load(root)?, facts, started })
+    }
+
+    /// The settings that may be applied, from the sources of the command line or of the policy.
+    pub(super) fn offer(&self, arguments: &Arguments, longest: Duration) -> Result<Option<Offer>> {
+        let sources: &[Spec] = arguments.source.as_ref().map_or(&self.class.policy.sources, std::slice::from_ref);
+        if arguments.source.is_none() && arguments.root != Path::new("/") {
+            return Err(Error::usage(
+                "command line",
+                "--root is given without --source, and the disks of this machine are not those of that guest",
+                "add --source, like --source file:settings.img",
+            ));
+        }
+        offer(self.root, &self.class, &self.state, sources, longest)
+    }
+
+    /// The plan for an offer.
+    pub(super) fn plan(&self, offer: &Offer) -> Result<Plan> {
+        let context =
+            Context { settings: &offer.settings, guest: self.root, previous: &self.state, facts: &self.facts };
+        let desired = render::render(&context).map_err(|error| error.within(&offer.place))?;
+        let digest = offer.verified.digest().to_string();
+        let incoming = Incoming {
+            settings: &offer.settings,
+            text: offer.verified.settings(),
+            signature: offer.verified.signature(),
+            digest: &digest,
+            authority: &offer.authority,
+            now: offer::unix_time(),
+        };
+        plan::plan(desired, &incoming, &self.situation())
+    }
+
+    pub(super) fn situation(&self) -> Situation<'_> {
+        Situation {
+            guest: self.root,
+            previous: &self.state,
+            facts: &self.facts,
+            compare_owners: self.root.compares_owners(),
+        }
+    }
+
+    fn none(&self) -> Error {
+        Error::no_settings("sources", "none holds settings", "attach a settings disk, or name one with --source")
+    }
+}
+
+fn facts(arguments: &Arguments, root: &Root) -> Result<Facts> {
+    let live = if arguments.root == Path::new("/") { Some(platform::live(root, false)?) } else { None };
+    Ok(Facts { machine: offer::machine(root)?.map(|uuid| uuid.to_string()), entropy: platform::entropy()?, live })
+}
+
+fn tell(to: &mut dyn Write, text: &str) {
+    // A reader who has gone away is no reason to leave the work half told.
+    let _ = to.write_all(text.as_bytes());
+    let _ = to.flush();
+}
+
+pub(super) fn warn(err: &mut dyn Write, warnings: &[String]) {
+    for warning in warnings {
+        tell(err, &format!("handoff: warning: {}\n", one_line(warning)));
+    }
+}
+
+/// Finishes or takes back what an interrupted run left, and says so.
+pub(super) fn recover(root: &Root, err: &mut dyn Write) -> Result<()> {
+    match commit::recover(root)? {
+        Recovery::Nothing => {}
+        Recovery::RolledForward { .. } => tell(err, "handoff: an interrupted commit was completed\n"),
+        Recovery::CleanedUp => tell(err, "handoff: an interrupted commit was taken back; it had changed nothing\n"),
+    }
+    Ok(())
+}
+
+/// Commits a plan and does its pokes. Returns what the pokes could not do, one line each.
+pub(super) fn carry_out(root: &Root, plan: &Plan) -> Result<Vec<String>> {
+    let steps = plan.all_steps();
+    if !steps.is_empty() {
+        commit::commit(root, &steps)?;
+    }
+    Ok(crate::handoff::poke(&plan.pokes))
+}
+
+pub(super) fn plan(
+    root: &Root,
+    arguments: &Arguments,
+    diff: bool,
+    out: &mut dyn Write,
+    err: &mut dyn Write,
+) -> Result<u8> {
+    if commit::interrupted(root)? {
+        return Err(Error::not_applied(
+            "journal",
+            "an interrupted commit is pending",
+            "run `handoff-agent apply` first",
+        ));
+    }
+    let run = Run::new(root, facts(arguments, root)?)?;
+    let offer = run.offer(arguments, arguments.wait.unwrap_or_default())?.ok_or_else(|| run.none())?;
+    let plan = run.plan(&offer)?;
+    warn(err, &plan.warnings);
+    if plan.is_empty() {
+        tell(out, &format!("nothing to do: this guest is as {} says\n", one_line(&offer.place)));
+        return Ok(0);
+    }
+    tell(out, &plan.show(diff));
+    tell(
+        out,
+        &format!("{} changes, from {}, {}\n", plan.steps.len(), one_line(&offer.place), one_line(&offer.authority)),
+    );
+    Ok(0)
+}
+
+pub(super) fn apply(root: &Root, arguments: &Arguments, out: &mut dyn Write, err: &mut dyn Write) -> Result<u8> {
+    recover(root, err)?;
+    let mut run = Run::new(root, facts(arguments, root)?)?;
+    let offer = run.offer(arguments, arguments.wait.unwrap_or_default())?.ok_or_else(|| run.none())?;
+    let status = apply_offer(&mut run, &offer, Mode::Hand, err)?;
+    if run.facts.live.is_some() {
+        platform::write_status(&status.to_json())?;
+    }
+    tell(out, &format!("{}\n", status.line()));
+    Ok(0)
+}
+
+/// Plans and commits an offer, and says what came of it.
+pub(super) fn apply_offer(run: &mut Run<'_>, offer: &Offer, mode: Mode, err: &mut dyn Write) -> Result<Status> {
+    let plan = run.plan(offer)?;
+    let mut warnings = plan.warnings.clone();
+    let unpoked = carry_out(run.root, &plan)?;
+    warnings.extend(unpoked);
+    warn(err, &warnings);
+    run.state = plan.state.clone();
+    let subject = subject(&run.state);
+    let milliseconds = u64::try_from(run.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let place = &offer.place;
+    let authority = &offer.authority;
+    let (outcome, message) = if plan.is_empty() {
+        (Outcome::Unchanged, format!("nothing to do: {subject} is in place, as {place} says, {authority}"))
+    } else {
+        let changes = plan.steps.len();
+        let noun = if changes == 1 { "change" } else { "changes" };
+        (
+            Outcome::Applied,
+            format!("applied {subject}: {changes} {noun} from {place}, {authority}, in {milliseconds} ms"),
+        )
+    };
+    let mut status = Status::new(mode, outcome, message, &run.state);
+    status.source = Some(offer.place.clone());
+    status.changes = plan.steps.len();
+    status.warnings = warnings;
+    status.milliseconds = milliseconds;
+    Ok(status)
+}
+
+pub(super) fn sources(out: &mut dyn Write) -> Result<u8> {
+    let candidates = source::list(&Places::default());
+    if candidates.is_empty() {
+        tell(out, "no disks\n");
+    }
+    for candidate in candidates {
+        let size = candidate.size.map_or("?".to_owned(), |bytes| format!("{} KiB", bytes / 1024));
+        let label = candidate.label.map_or(String::new(), |label| format!(", label {label}"));
+        let kind = candidate.kind.unwrap_or("no known format");
+        let verdict = match candidate.verdict {
+            Verdict::Qualifies => "holds settings".to_owned(),
+            Verdict::Passed(reason) => format!("passed over: {reason}"),
+            Verdict::Broken(error) => format!("BROKEN: {error}"),
+        };
+        tell(
+            out,
+            &format!("{}\n", one_line(&format!("{}  {size}, {kind}{label}: {verdict}", candidate.path.display()))),
+        );
+    }
+    Ok(0)
+}
+
+pub(super) fn status(root: &Root, arguments: &Arguments, json: bool, out: &mut dyn Write) -> Result<u8> {
+    let state = State::load(root)?;
+    let last = root.read(&GuestPath::of(STATUS_PATH))?.map(|bytes| Status::from_json(&bytes)).transpose()?;
+    let drift = drift(root, &state)?;
+    if json {
+        let value = serde_json::json!({
+            "version": 1,
+            "generation": state.generation,
+            "current": state.current(),
+            "last_run": last,
+            "edited_by_hand": drift,
+            "rejected": state.rejected,
+            "kept": state.kept,
+        });
+        tell(out, &format!("{value:#}\n"));
+        return Ok(0);
+    }
+    match state.current() {
+        None => tell(out, "no settings were ever applied to this guest\n"),
+        Some(committed) => {
+            tell(out, &format!("{}\n", one_line(&subject(&state))));
+            tell(out, &format!("  settings   {}\n", committed.digest));
+            tell(out, &format!("  trust      {}\n", one_line(&committed.authority)));
+            tell(out, &format!("  committed  {}\n", crate::trust::ShownTime(committed.time)));
+        }
+    }
+    if let Some(last) = last {
+        tell(out, &format!("  last run   {}\n", one_line(&last.message)));
+    } else if arguments.root == Path::new("/") {
+        tell(out, "  last run   none in this boot\n");
+    }
+    for (digest, reason) in &state.rejected {
+        tell(out, &format!("  rejected   {digest}: {}\n", one_line(reason)));
+    }
+    for path in &drift {
+        tell(out, &format!("  edited     {path}\n"));
+    }
+    for kept in &state.kept {
+        tell(
+            out,
+            &format!(
+                "  kept       {} as it was before generation {}: /var/lib/handoff/objects/{}\n",
+                kept.path, kept.generation, kept.sha256
+            ),
+        );
+    }
+    Ok(0)
+}
+
+/// The paths of ours that hold something else by now.
+fn drift(root: &Root, state: &State) -> Result<Vec<GuestPath>> {
+    let mut edited = Vec::new();
+    for (path, owned) in &state.owned {
+        // Something in the way that cannot even be looked at is no longer what we left there.
+        let same = match root.node(path) {
+            Ok(node) => plan::is_same(&owned.ours, node.as_ref(), root.compares_owners()),
+            Err(_) => false,
+        };
+        if !same {
+            edited.push(path.clone());
+        }
+    }
+    Ok(edited)
+}
+
+pub(super) fn rollback(
+    root: &Root,
+    arguments: &Arguments,
+    generation: Option<u64>,
+    out: &mut dyn Write,
+    err: &mut dyn Write,
+) -> Result<u8> {
+    recover(root, err)?;
+    let mut run = Run::new(root, facts(arguments, root)?)?;
+    let now = run.state.generation;
+    let before = run.state.history.keys().rev().find(|number| **number < now).copied();
+    let Some(wanted) = generation.or(before) else {
+        return Err(Error::usage("rollback", "there is no generation before this one", "apply other settings instead"));
+    };
+    if wanted == now {
+        return Err(Error::usage("rollback", format_args!("generation {now} is the current one"), "name another"));
+    }
+    let offer = offer::committed(root, &run.state, wanted)?;
+    if let Some(left) = run.state.current() {
+        run.state.rejected.insert(left.digest.clone(), format!("generation {now} was rolled back by hand"));
+    }
+    run.state.rejected.remove(&offer.verified.digest().to_string());
+    let status = apply_offer(&mut run, &offer, Mode::Hand, err)?;
+    if run.facts.live.is_some() {
+        platform::write_status(&status.to_json())?;
+    }
+    tell(out, &format!("{}\n", status.line()));
+    Ok(0)
+}
+
+pub(super) fn reset(root: &Root, arguments: &Arguments, out: &mut dyn Write, err: &mut dyn Write) -> Result<u8> {
+    recover(root, err)?;
+    let mut facts = facts(arguments, root)?;
+    // A running init keeps the identity that it has until it is shut down, so none is made on the way out.
+    facts.live = Some(Live { init: Some(RunningInit::Other), first_boot: true, ..Live::default() });
+    let run = Run::new(root, facts)?;
+    let steps = forget(&run)?;
+    if steps.is_empty() {
+        tell(out, "nothing to do: this guest remembers nothing\n");
+        return Ok(0);
+    }
+    commit::commit(root, &steps)?;
+    tell(out, "reset: all settings were given back, and this guest's identity is removed; shut it down and copy it\n");
+    Ok(0)
+}
+
+/// The steps that give back all that is ours, take away the identity, and forget.
+fn forget(run: &Run<'_>) -> Result<Vec<plan::Step>> {
+    let nothing = Settings::default();
+    // With the identity that it has, so that no new one is made on the way out.
+    let mut previous = run.state.clone();
+    previous.identity = Some(render::identity::identity_of(&nothing));
+    let context = Context { settings: &nothing, guest: run.root, previous: &previous, facts: &run.facts };
+    let mut desired: Desired = render::render(&context)?;
+    render::identity::remove(run.root, &mut desired)?;
+    let situation = Situation { previous: &previous, ..run.situation() };
+    plan::forget(desired, &situation)
+}

@@ -1,0 +1,162 @@
+//! From the sources to settings that may be applied: found, verified, read, meant for this guest, and not old ones again.
+
+use crate::class::Class;
+use crate::commit::state::State;
+use crate::error::{Class as Failure, Error, Result};
+use crate::guest::{GuestPath, View};
+use crate::settings::Settings;
+use crate::source::{Found, Places, Spec, wait};
+use crate::trust::{
+    Clock, Digest, Mark, Requirement, TRUSTED_KEYS_PATH, TrustedKeys, Uuid, Verified, freshness, pin_from_command_line,
+    verify,
+};
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// Further trusted keys, beside those in [`TRUSTED_KEYS_PATH`].
+const LOCAL_TRUSTED_KEYS_PATH: &str = "/etc/handoff/trusted-keys";
+
+/// A moment that has certainly passed when this program runs, in Unix seconds: 2026-11-22.
+const RELEASED: u64 = 1_795_305_600;
+
+/// Settings that may be applied.
+#[derive(Debug)]
+pub(super) struct Offer {
+    /// Their bytes, proven.
+    pub verified: Verified,
+    /// What they say.
+    pub settings: Settings,
+    /// Who answers for them, for people.
+    pub authority: String,
+    /// Where they come from, for people.
+    pub place: String,
+}
+
+/// Looks for settings until the wait is over. `None` where there are none.
+///
+/// # Errors
+/// Some were found, and they may not be applied.
+pub(super) fn offer(
+    guest: &dyn View,
+    class: &Class,
+    state: &State,
+    sources: &[Spec],
+    longest: Duration,
+) -> Result<Option<Offer>> {
+    let deadline = Instant::now() + longest;
+    let Some(Found { blob, place }) = wait(sources, &Places::default(), deadline)? else { return Ok(None) };
+    let keys = trusted_keys(guest)?;
+    let pin = pin(guest)?;
+    let clock = Clock { now: unix_time(), floor: RELEASED };
+    let verified = verify(&place, blob, class.policy.trust, &keys, pin.as_ref(), clock)?;
+    let settings = Settings::read(&verified).map_err(|error| error.within(&place))?;
+    check(&verified, &settings, guest, class, state).map_err(|error| error.within(&place))?;
+    Ok(Some(Offer { authority: verified.authority().to_string(), verified, settings, place }))
+}
+
+/// The settings of a generation that was committed here, from our own memory.
+///
+/// They were verified then. Now their bytes are held against the digest that was recorded, so a key that has expired
+/// since does not stand between a guest and its last good settings.
+///
+/// # Errors
+/// They are not kept any longer, or are damaged.
+pub(super) fn committed(guest: &dyn View, state: &State, generation: u64) -> Result<Offer> {
+    let place = format!("generation {generation}");
+    let missing = || {
+        let known: Vec<String> = state.history.keys().map(u64::to_string).collect();
+        let known = if known.is_empty() { "none".into() } else { known.join(", ") };
+        Error::usage(&place, "is not kept here", format_args!("choose one of these: {known}"))
+    };
+    let entry = state.history.get(&generation).ok_or_else(missing)?;
+    let digest = Digest::parse(&entry.digest).ok_or_else(missing)?;
+    let directory = crate::commit::store::generation_directory(generation);
+    let text = guest.read(&directory.join("settings.json")?)?.ok_or_else(missing)?;
+    let signature = guest.read(&directory.join("settings.json.sig")?)?;
+    let blob = crate::trust::Blob::new(&place, text, signature)?;
+    let clock = Clock { now: unix_time(), floor: RELEASED };
+    let verified = verify(&place, blob, Requirement::Digest, &TrustedKeys::default(), Some(&digest), clock)?;
+    let settings = Settings::read(&verified).map_err(|error| error.within(&place))?;
+    Ok(Offer { authority: entry.authority.clone(), verified, settings, place })
+}
+
+/// Whether genuine settings are meant for this guest, now.
+fn check(verified: &Verified, settings: &Settings, guest: &dyn View, class: &Class, state: &State) -> Result<()> {
+    let digest = verified.digest();
+    if let Some(reason) = state.rejected.get(&digest.to_string()) {
+        return Err(Error::new(
+            Failure::LastGood,
+            "settings",
+            format_args!("are not taken again: {reason}"),
+            "give corrected settings with a higher instance.serial",
+        ));
+    }
+    if let Some(appliance) = &settings.appliance
+        && appliance.class.as_str() != class.name
+    {
+        return Err(Error::invalid(
+            "appliance.class",
+            format_args!("is `{}`, and this guest is of class `{}`", appliance.class, class.name),
+            "give this guest the settings of its own class",
+        ));
+    }
+    if class.name == "generic" && !settings.fields.is_empty() {
+        return Err(Error::invalid("fields", "this guest's class declares none", "remove the fields"));
+    }
+    // The settings that are committed already are no replay of themselves, also after a rollback to them.
+    let current = state.current().is_some_and(|committed| committed.digest == digest.to_string());
+    let known = marks(state);
+    match &settings.instance {
+        None if current => {}
+        None => freshness::check_no_instance(&known)?,
+        Some(instance) => {
+            if !current {
+                freshness::check_serial(instance.id.as_str(), instance.serial, digest, &known)?;
+            }
+            if let Some(wanted) = &instance.machine {
+                freshness::check_machine(wanted, machine(guest)?.as_ref())?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn marks(state: &State) -> BTreeMap<String, Mark> {
+    let mark = |mark: &crate::commit::state::SerialMark| {
+        // A digest that cannot be read can equal none, so it never excuses an equal serial.
+        let digest = Digest::parse(&mark.digest).unwrap_or(Digest::from_bytes([0; 32]));
+        Mark { serial: mark.serial, digest }
+    };
+    state.serials.iter().map(|(id, known)| (id.clone(), mark(known))).collect()
+}
+
+fn trusted_keys(guest: &dyn View) -> Result<TrustedKeys> {
+    let mut keys = TrustedKeys::default();
+    for path in [TRUSTED_KEYS_PATH, LOCAL_TRUSTED_KEYS_PATH] {
+        if let Some(bytes) = guest.read(&GuestPath::of(path))? {
+            keys.extend(TrustedKeys::parse(path, &bytes)?);
+        }
+    }
+    Ok(keys)
+}
+
+fn pin(guest: &dyn View) -> Result<Option<Digest>> {
+    match guest.read(&GuestPath::of("/proc/cmdline"))? {
+        None => Ok(None),
+        Some(line) => pin_from_command_line(&String::from_utf8_lossy(&line)),
+    }
+}
+
+/// The machine's SMBIOS UUID. `None` where it has none.
+///
+/// # Errors
+/// The firmware's text cannot be read.
+pub(super) fn machine(guest: &dyn View) -> Result<Option<Uuid>> {
+    let text = guest.read(&GuestPath::of("/sys/class/dmi/id/product_uuid"))?;
+    Ok(text.and_then(|text| Uuid::parse(String::from_utf8_lossy(&text).trim())))
+}
+
+/// The clock, in Unix seconds; 0 where it stands before 1970.
+pub(super) fn unix_time() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs())
+}

@@ -1,0 +1,78 @@
+//! The agent as PID 1: the parent.
+//!
+//! The kernel panics when PID 1 ends. So the parent does nothing that can go wrong: it starts a child that does the work,
+//! waits for it with a deadline, and then becomes the real init by `exec`. It parses nothing and mounts nothing.
+
+use crate::platform;
+use std::ffi::OsString;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+/// How long the child may take in all. The longest wait for settings that a class may ask for is 90 s.
+const DEADLINE: Duration = Duration::from_secs(150);
+/// How long it may take to decide what to do after that.
+const GIVE_UP_DEADLINE: Duration = Duration::from_secs(10);
+/// Where the image keeps the agent, for when the kernel does not say.
+const SELF: &str = "/usr/sbin/handoff-agent";
+/// The unit in which the boot ends when it must stop.
+const STOPPED: &str = "--unit=handoff-stopped.target";
+
+/// Runs the child, then becomes the init. Returns only if nothing could be executed at all.
+///
+/// `arguments` are those that the kernel gave, the program's own name first; they are passed on to the init.
+pub fn run(arguments: Vec<OsString>) -> ! {
+    let own = match arguments.first() {
+        Some(name) if Path::new(name).is_absolute() => PathBuf::from(name),
+        _ => PathBuf::from(SELF),
+    };
+    let goes_on = match child(&own, &["boot", "--pid1"], DEADLINE) {
+        Some(code) => goes_on(code),
+        None => child(&own, &["give-up"], GIVE_UP_DEADLINE).is_some_and(goes_on),
+    };
+    let rest: Vec<OsString> = arguments.into_iter().skip(1).collect();
+    for init in inits(&own) {
+        let mut command = Command::new(&init);
+        command.args(&rest);
+        if !goes_on {
+            // Only systemd has a place to stop in. Another init would go on with the boot, so it is not started.
+            if !platform::is_systemd(&init) {
+                continue;
+            }
+            command.arg(STOPPED);
+        }
+        let error = command.exec();
+        platform::console(&format!("handoff: {}: cannot be started: {error}; trying the next init", init.display()));
+    }
+    if goes_on {
+        platform::console("handoff: no init could be started; build the image again with a working /sbin/init");
+    }
+    platform::wait_forever()
+}
+
+fn goes_on(code: i32) -> bool {
+    code == 0 || code == i32::from(crate::error::Class::LastGood.exit_code())
+}
+
+/// Runs the agent itself with these arguments. `None` where it did not end in time, or not by itself.
+fn child(own: &Path, arguments: &[&str], deadline: Duration) -> Option<i32> {
+    let mut command = Command::new(own);
+    command.args(arguments);
+    match platform::run_with_deadline(&mut command, deadline) {
+        Ok(status) => status.and_then(|status| status.code()),
+        Err(error) => {
+            platform::console(&format!("handoff: {}: cannot be started: {error}", own.display()));
+            None
+        }
+    }
+}
+
+/// The inits to try, in order: the one that the class names, which the child left us, then the usual ones. Never the agent itself.
+fn inits(own: &Path) -> Vec<PathBuf> {
+    let usual = ["/sbin/init", "/usr/lib/systemd/systemd", "/lib/systemd/systemd", "/etc/init", "/bin/init"];
+    let mut inits: Vec<PathBuf> = platform::read_init().into_iter().map(PathBuf::from).collect();
+    inits.extend(usual.iter().map(PathBuf::from));
+    inits.retain(|init| !platform::is_same_file(init, own));
+    inits
+}

@@ -1,0 +1,48 @@
+//! Pokes carried out. Each one is safe to repeat, has a deadline, and its failure is a warning: the files are right, and
+//! the next boot reads them.
+
+use crate::plan::Poke;
+use crate::platform;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+/// How long one tool may take.
+const DEADLINE: Duration = Duration::from_secs(15);
+
+/// Carries out the pokes in order. Returns a line for each that failed.
+pub fn poke(pokes: &[Poke]) -> Vec<String> {
+    let attempt = |poke: &Poke| match carry_out(poke) {
+        Ok(()) => None,
+        Err(reason) => Some(format!("could not {poke}: {reason}; the next boot will")),
+    };
+    pokes.iter().filter_map(attempt).collect()
+}
+
+fn carry_out(poke: &Poke) -> Result<(), String> {
+    const SYSTEMCTL: &str = "/usr/bin/systemctl";
+    const NETWORKCTL: &str = "/usr/bin/networkctl";
+    match poke {
+        Poke::SetHostname(name) => platform::set_hostname(name).map_err(|error| error.to_string()),
+        Poke::RenameInterface { from, to } => platform::rename_interface(from, to).map_err(|error| error.to_string()),
+        Poke::ReloadInit => tool(SYSTEMCTL, &["daemon-reload"]),
+        // Without --no-block a job started from a unit that the job waits for would never end.
+        Poke::Stop(unit) => tool(SYSTEMCTL, &["--no-block", "stop", unit]),
+        Poke::Start(unit) => tool(SYSTEMCTL, &["--no-block", "start", unit]),
+        Poke::Restart(unit) => tool(SYSTEMCTL, &["--no-block", "try-restart", unit]),
+        Poke::ReloadNetwork if !platform::is_networkd_running() => Ok(()),
+        Poke::ReloadNetwork => tool(NETWORKCTL, &["reload"]),
+    }
+}
+
+/// Runs a tool that the image holds, with an empty environment and a deadline.
+fn tool(path: &str, arguments: &[&str]) -> Result<(), String> {
+    let mut command = Command::new(path);
+    command.args(arguments).env_clear().current_dir("/");
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    match platform::run_with_deadline(&mut command, DEADLINE) {
+        Ok(Some(status)) if status.success() => Ok(()),
+        Ok(Some(status)) => Err(format!("{path} {} ended with {status}", arguments.join(" "))),
+        Ok(None) => Err(format!("{path} did not end within {} s and was stopped", DEADLINE.as_secs())),
+        Err(error) => Err(format!("{path}: {error}")),
+    }
+}

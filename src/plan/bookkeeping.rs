@@ -1,0 +1,208 @@
+//! What is remembered of a plan: the next state, the settings of its generation, and the contents to give back.
+
+use super::difference::Difference;
+use super::{Desired, Situation, Step};
+use crate::commit::state::{Committed, SerialMark, State, Trace};
+use crate::commit::store::{STATE, generation_directory, object_path};
+use crate::error::Result;
+use crate::guest::{File, GuestPath, Node, Owner, View};
+use crate::settings::Settings;
+use std::collections::BTreeSet;
+
+/// How many generations of settings are kept, the current one included.
+pub const KEPT_GENERATIONS: u64 = 5;
+
+/// Where the contents of replaced and of hand-edited files lie.
+const OBJECTS: &str = "/var/lib/handoff/objects";
+/// Where the settings of the kept generations lie.
+const GENERATIONS: &str = "/var/lib/handoff/generations";
+
+/// How many hand-edited texts are kept.
+const KEPT_EDITS: usize = 32;
+
+/// The settings that are being applied, with where they come from.
+#[derive(Clone, Copy, Debug)]
+pub struct Incoming<'a> {
+    /// The settings, read.
+    pub settings: &'a Settings,
+    /// Their exact bytes.
+    pub text: &'a [u8],
+    /// The exact bytes of their signature.
+    pub signature: Option<&'a [u8]>,
+    /// SHA-256 of the text, as `sha256:…`.
+    pub digest: &'a str,
+    /// Who answers for them, for people.
+    pub authority: &'a str,
+    /// Unix time, in seconds.
+    pub now: u64,
+}
+
+fn is_old(number: u64, current: u64) -> bool {
+    number.saturating_add(KEPT_GENERATIONS) <= current
+}
+
+/// The next state, and the steps that record it. No steps where there is nothing new to remember.
+pub(super) fn remember(
+    desired: &Desired,
+    difference: &mut Difference,
+    incoming: &Incoming<'_>,
+    situation: &Situation<'_>,
+) -> Result<(State, Vec<Step>)> {
+    let previous = situation.previous;
+    let mut state = previous.clone();
+    state.version = 1;
+    state.owned = std::mem::take(&mut difference.owned);
+    state.accounts = desired.accounts.clone();
+    state.identity = Some(crate::render::identity::identity_of(incoming.settings));
+    let same_settings = previous.current().is_some_and(|committed| committed.digest == incoming.digest);
+    if !same_settings {
+        state.generation = previous.generation.saturating_add(1);
+        let instance = incoming.settings.instance.as_ref();
+        let committed = Committed {
+            digest: incoming.digest.into(),
+            instance: instance.map(|instance| instance.id.to_string()),
+            serial: instance.map(|instance| instance.serial),
+            authority: incoming.authority.into(),
+            time: incoming.now,
+        };
+        state.history.insert(state.generation, committed);
+        state.history.retain(|number, _| !is_old(*number, state.generation));
+        if let Some(instance) = instance {
+            let mark = SerialMark { serial: instance.serial, digest: incoming.digest.into() };
+            let known = state.serials.entry(instance.id.to_string()).or_insert_with(|| mark.clone());
+            if known.serial <= mark.serial {
+                *known = mark;
+            }
+        }
+    }
+    for kept in &mut difference.kept {
+        kept.generation = state.generation;
+    }
+    state.kept.append(&mut difference.kept);
+    let surplus = state.kept.len().saturating_sub(KEPT_EDITS);
+    state.kept.drain(..surplus);
+    if state == *previous {
+        return Ok((state, Vec::new()));
+    }
+
+    let mut book = Book { situation, steps: Vec::new() };
+    book.objects(&state, difference)?;
+    if !same_settings {
+        book.generation(state.generation, incoming)?;
+    }
+    book.write(GuestPath::of(STATE), state.to_bytes()?)?;
+    Ok((state, book.in_order()))
+}
+
+/// The steps that remove all that is remembered.
+pub(super) fn forget(guest: &dyn View) -> Result<Vec<Step>> {
+    let mut steps = Vec::new();
+    for directory in [GuestPath::of(OBJECTS), GuestPath::of(GENERATIONS)] {
+        clear(guest, &directory, &mut steps)?;
+    }
+    let state = GuestPath::of(STATE);
+    if let Some(before) = guest.node(&state)? {
+        steps.push(Step::Remove { path: state, before });
+    }
+    Ok(steps)
+}
+
+/// Removes what is in a directory of ours, and then the directory.
+fn clear(guest: &dyn View, directory: &GuestPath, steps: &mut Vec<Step>) -> Result<()> {
+    let Some(names) = guest.list(directory)? else { return Ok(()) };
+    for name in names {
+        let path = directory.join(&name)?;
+        match guest.node(&path)? {
+            None => {}
+            Some(Node::Directory { .. }) => clear(guest, &path, steps)?,
+            Some(before) => steps.push(Step::Remove { path, before }),
+        }
+    }
+    steps.push(Step::RemoveDirectory { path: directory.clone() });
+    Ok(())
+}
+
+struct Book<'a> {
+    situation: &'a Situation<'a>,
+    steps: Vec<Step>,
+}
+
+impl Book<'_> {
+    /// Remembers the contents that the state speaks of, and forgets the others.
+    fn objects(&mut self, state: &State, difference: &Difference) -> Result<()> {
+        let mut needed: BTreeSet<&str> = state.kept.iter().map(|kept| kept.sha256.as_str()).collect();
+        needed.extend(state.owned.values().filter_map(|owned| match &owned.replaced {
+            Trace::File { sha256, .. } => Some(sha256.as_str()),
+            _ => None,
+        }));
+        for (sha256, content) in &difference.objects {
+            if needed.contains(sha256.as_str()) {
+                self.write(object_path(sha256)?, content.clone())?;
+            }
+        }
+        let directory = GuestPath::of(OBJECTS);
+        for name in self.situation.guest.list(&directory)?.unwrap_or_default() {
+            if !needed.contains(name.as_str()) {
+                self.remove(directory.join(&name)?)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Remembers the settings of this generation, and forgets those of old ones.
+    fn generation(&mut self, generation: u64, incoming: &Incoming<'_>) -> Result<()> {
+        let directory = generation_directory(generation);
+        self.write(directory.join("settings.json")?, incoming.text.to_vec())?;
+        if let Some(signature) = incoming.signature {
+            self.write(directory.join("settings.json.sig")?, signature.to_vec())?;
+        }
+        let Some(parent) = directory.parent() else { return Ok(()) };
+        for name in self.situation.guest.list(&parent)?.unwrap_or_default() {
+            if name.parse::<u64>().is_ok_and(|number| is_old(number, generation)) {
+                clear(self.situation.guest, &parent.join(&name)?, &mut self.steps)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, path: GuestPath, content: Vec<u8>) -> Result<()> {
+        let file = File { content, mode: 0o600, owner: Owner::ROOT };
+        let before = self.situation.guest.node(&path)?;
+        let same = |there: &Node| matches!(there, Node::File(there) if there.content == file.content && there.mode == file.mode);
+        if before.as_ref().is_some_and(same) {
+            return Ok(());
+        }
+        let mut next = path.parent();
+        while let Some(parent) = next {
+            let planned = self.steps.iter().any(|step| *step.path() == parent);
+            if !planned && self.situation.guest.kind(&parent)?.is_none() {
+                self.steps.push(Step::MakeDirectory { path: parent.clone(), mode: 0o700, owner: Owner::ROOT });
+            }
+            next = parent.parent();
+        }
+        self.steps.push(Step::WriteFile { path, file, before, secret: true });
+        Ok(())
+    }
+
+    fn remove(&mut self, path: GuestPath) -> Result<()> {
+        if let Some(before) = self.situation.guest.node(&path)? {
+            self.steps.push(Step::Remove { path, before });
+        }
+        Ok(())
+    }
+
+    /// Directories first, the state last of the writes, then removals, so that whoever reads the state finds what it names.
+    fn in_order(mut self) -> Vec<Step> {
+        self.steps.sort_by_cached_key(|step| {
+            let depth = step.path().components().count();
+            match step {
+                Step::MakeDirectory { .. } => (0, depth),
+                Step::WriteFile { path, .. } if path.as_str() == STATE => (2, 0),
+                Step::Remove { .. } => (3, 0),
+                Step::RemoveDirectory { .. } => (4, 0),
+                _ => (1, 0),
+            }
+        });
+        self.steps
+    }
+}

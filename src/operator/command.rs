@@ -3,7 +3,7 @@
 use super::boot::{ImageFormat, Kernel, Machine};
 use super::disk::Format;
 use super::inspect::Manner;
-use super::output::{self, Readers, unprintable};
+use super::output::{self, Listener, Readers, unprintable};
 use super::pack::SignatureFrom;
 use super::sign::SigningKey;
 use super::written::{Notation, Written, summary};
@@ -259,7 +259,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, out: &mut dyn Write, e
             return code;
         }
     };
-    let failures = match cli.command {
+    let out = &mut Listener(out);
+    let mut failures = match cli.command {
         Command::Check(check) => check_all(&check, out),
         Command::Convert(asked) => failure(convert(&asked, out)),
         Command::Sign(asked) => failure(sign(&asked, out)),
@@ -268,11 +269,11 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, out: &mut dyn Write, e
         Command::Trust(asked) => failure(trust_line::run(&asked.key, asked.principal.as_deref(), out)),
         Command::Boot(asked) => failure(boot_machine(*asked, out)),
     };
+    failures.extend(out.flush().map_err(unprintable).err());
     for error in &failures {
         // Where even this cannot be written, the exit code still says it.
         drop(writeln!(err, "handoff: {error}"));
     }
-    drop(out.flush());
     failures.iter().map(|error| error.class().exit_code()).max().unwrap_or(0)
 }
 

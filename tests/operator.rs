@@ -1,0 +1,347 @@
+//! The operator's tool as an operator meets it: texts, exit codes, files, and OpenSSH on the other side.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
+
+use snapbox::cmd::Command;
+use snapbox::{IntoData as _, str};
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
+use std::process::{Child, Stdio};
+
+const JSON: &str = include_str!("operator/settings.json");
+const TOML: &str = include_str!("operator/settings.toml");
+const YAML: &str = include_str!("operator/settings.yaml");
+
+/// A desk: a directory with settings in each notation, where the tool and OpenSSH are run.
+struct Desk(tempfile::TempDir);
+
+impl Desk {
+    fn new() -> Self {
+        let desk = Desk(tempfile::tempdir().unwrap());
+        desk.write("lb.json", JSON);
+        desk.write("lb.toml", TOML);
+        desk.write("lb.yaml", YAML);
+        desk
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn write(&self, name: &str, text: impl AsRef<[u8]>) {
+        fs::write(self.path(name), text).unwrap();
+    }
+
+    fn read(&self, name: &str) -> Vec<u8> {
+        fs::read(self.path(name)).unwrap()
+    }
+
+    fn run(&self, program: &str, arguments: &[&str]) -> Command {
+        Command::new(program)
+            .args(arguments)
+            .current_dir(self.0.path())
+            .env_remove("SSH_AUTH_SOCK")
+            .env("LC_ALL", "C")
+            .timeout(std::time::Duration::from_secs(60))
+    }
+
+    fn handoff(&self, arguments: &[&str]) -> Command {
+        self.run(env!("CARGO_BIN_EXE_handoff"), arguments)
+    }
+
+    fn done(&self, arguments: &[&str]) {
+        self.handoff(arguments).assert().success().stderr_eq(str![""]);
+    }
+
+    /// A new key `name` of the owner `ops`, with the line `trusted-keys` for it.
+    fn key(&self, name: &str, passphrase: &str) {
+        let options = ["-q", "-t", "ed25519", "-C", "ops", "-N", passphrase, "-f", name];
+        self.run("ssh-keygen", &options).assert().success();
+        let line = self.handoff(&["trust", &format!("{name}.pub")]).assert().success();
+        self.write("trusted-keys", &line.get_output().stdout);
+    }
+
+    /// `ssh-keygen -Y verify` over `file` with its signature beside it.
+    fn openssh_accepts(&self, file: &str) {
+        let signature = format!("{file}.sig");
+        let arguments = ["-Y", "verify", "-f", "trusted-keys", "-I", "ops", "-n", "handoff-settings", "-s", &signature];
+        self.run("ssh-keygen", &arguments).stdin(self.read(file).into_data()).assert().success();
+    }
+}
+
+#[test]
+fn good_settings_are_called_good_in_each_notation() {
+    let desk = Desk::new();
+    desk.handoff(&["check", "lb.json", "lb.toml", "lb.yaml"]).assert().success().stderr_eq(str![""]).stdout_eq(str![[r#"
+lb.json: good: instance lb-eu-1 serial 7, appliance haproxy 1, hostname lb-eu-1.example.net, 1 interface, 1 hosts line, 1 user, 1 service, 2 files, 1 field
+lb.toml: good: instance lb-eu-1 serial 7, appliance haproxy 1, hostname lb-eu-1.example.net, 1 interface, 1 hosts line, 1 user, 1 service, 2 files, 1 field
+lb.yaml: good: instance lb-eu-1 serial 7, appliance haproxy 1, hostname lb-eu-1.example.net, 1 interface, 1 hosts line, 1 user, 1 service, 2 files, 1 field
+
+"#]]);
+    let stdin = desk.handoff(&["check", "-", "--format", "yaml"]).stdin(YAML);
+    stdin.assert().success().stdout_eq(str![[r#"
+standard input: good: [..]
+
+"#]]);
+}
+
+#[test]
+fn every_wrong_file_is_told_with_its_place_and_the_good_ones_too() {
+    let desk = Desk::new();
+    desk.write("a.yaml", "version: 1\nfiles:\n  - path: /etc/motd\n    mode: 0644\n    content: x\n");
+    desk.write("b.toml", "version = 1\nhostnam = \"lb\"\n");
+    desk.write("c.json", "{\"version\": 1,\n  \"hostname\": \"a\", \"hostname\": \"b\"}");
+    desk.handoff(&["check", "a.yaml", "b.toml", "lb.toml", "c.json"]).assert().code(12).stdout_eq(str![[r#"
+lb.toml: good: [..]
+
+"#]]).stderr_eq(str![[r#"
+handoff: a.yaml: settings (line 4, column 11): is a number in one dialect of YAML and not in another; put it in quotes if it is a text, like a file's mode; write a number in plain decimal digits
+handoff: b.toml: hostnam (line 2, column 1): [..]
+handoff: c.json: hostname (line 2, column 20): is given twice; keep one of the two
+
+"#]]);
+    desk.handoff(&["check", "none.toml"]).assert().code(2).stderr_eq(str![[r#"
+handoff: none.toml: is not there; name a file that is there
+
+"#]]);
+    desk.write("d", "");
+    desk.handoff(&["check", "d"]).assert().code(2).stderr_eq(str![[r#"
+handoff: d: does not tell by its name how it is written; end the name in .json, .toml or .yaml, or say --format json, toml or yaml
+
+"#]]);
+}
+
+#[test]
+fn each_notation_becomes_the_same_bytes() {
+    let desk = Desk::new();
+    for name in ["lb.json", "lb.toml", "lb.yaml"] {
+        let output = desk.handoff(&["convert", name]).assert().success();
+        assert_eq!(String::from_utf8_lossy(&output.get_output().stdout), JSON, "{name}");
+    }
+    desk.done(&["convert", "lb.yaml", "-o", "out.json"]);
+    assert_eq!(desk.read("out.json"), JSON.as_bytes());
+    assert_eq!(fs::metadata(desk.path("out.json")).unwrap().permissions().mode() & 0o777, 0o600);
+}
+
+#[test]
+fn openssh_accepts_what_the_tool_signs() {
+    let desk = Desk::new();
+    desk.key("key", "");
+    desk.handoff(&["sign", "lb.json", "--key", "key"]).assert().success().stdout_eq(str![[r#"
+lb.json.sig: signed by ssh-ed25519 SHA256:[..]
+check it with: ssh-keygen -Y verify -f TRUSTED_KEYS -I NAME -n handoff-settings -s lb.json.sig < lb.json
+
+"#]]);
+    assert_eq!(desk.read("lb.json"), JSON.as_bytes());
+    desk.openssh_accepts("lb.json");
+
+    desk.write("other.toml", TOML);
+    desk.handoff(&["sign", "other.toml", "-k", "key"]).assert().success().stdout_eq(str![[r#"
+other.json: converted from other.toml
+other.json.sig: signed by [..]
+check it with: [..]
+
+"#]]);
+    assert_eq!(desk.read("other.json"), JSON.as_bytes());
+    desk.openssh_accepts("other.json");
+}
+
+#[test]
+fn the_tool_accepts_what_openssh_signs() {
+    let desk = Desk::new();
+    desk.key("key", "");
+    desk.run("ssh-keygen", &["-Y", "sign", "-q", "-n", "handoff-settings", "-f", "key", "lb.json"]).assert().success();
+    for (format, kind) in [("raw", "raw container"), ("iso", "ISO 9660 volume HANDOFF"), ("fat", "FAT volume HANDOFF")]
+    {
+        let packed = desk.handoff(&["pack", "lb.json", "--format", format, "-o", "disk"]);
+        packed.assert().success().stdout_eq(str![[r#"
+disk: [..] disk, signed by ssh-ed25519 SHA256:[..]
+  holds instance lb-eu-1 serial 7, [..]
+  handoff.digest=sha256:[..]
+
+"#]]);
+        assert_eq!(fs::metadata(desk.path("disk")).unwrap().permissions().mode() & 0o777, 0o600);
+        let shown = desk.handoff(&["inspect", "disk", "--trusted-keys", "trusted-keys"]).assert().success();
+        let shown = String::from_utf8_lossy(&shown.get_output().stdout).into_owned();
+        assert!(shown.starts_with(&format!("disk ({kind})\n")), "{shown}");
+        assert!(shown.contains("yes, signed by ops (SHA256:"), "{shown}");
+    }
+}
+
+#[test]
+fn a_signature_of_another_text_is_never_packed() {
+    let desk = Desk::new();
+    desk.key("key", "");
+    desk.done(&["sign", "lb.json", "-k", "key"]);
+    // The TOML is signed as its conversion, so the signature of the same JSON fits.
+    desk.done(&["pack", "lb.toml", "-o", "disk"]);
+    desk.write("lb.toml", TOML.replace("serial = 7", "serial = 8"));
+    desk.handoff(&["pack", "lb.toml", "-o", "new"]).assert().code(11).stderr_eq(str![[r#"
+handoff: lb.json.sig: its signature does not match its settings; sign the settings again with `handoff sign`, after their last change
+
+"#]]);
+    assert!(!desk.path("new").exists());
+    desk.done(&["pack", "lb.toml", "-k", "key", "-o", "new"]);
+
+    fs::remove_file(desk.path("lb.json.sig")).unwrap();
+    desk.handoff(&["pack", "lb.json", "-o", "none"]).assert().code(2).stderr_eq(str![[r#"
+handoff: lb.json: is not signed; sign it with `handoff sign`, or on the way with --key KEY; --unsigned packs it as it is
+
+"#]]);
+    desk.done(&["pack", "lb.json", "--unsigned", "-o", "unsigned"]);
+    desk.handoff(&["inspect", "unsigned"]).assert().success();
+    desk.handoff(&["inspect", "unsigned", "--trusted-keys", "trusted-keys"]).assert().code(11).stderr_eq(str![[r#"
+handoff: unsigned (raw container): its settings are not signed; sign them with `handoff sign`
+
+"#]]);
+}
+
+#[test]
+fn bad_settings_are_neither_signed_nor_packed() {
+    let desk = Desk::new();
+    desk.key("key", "");
+    desk.write("bad.json", "{\"version\":1,\"hostname\":7}");
+    for arguments in [&["sign", "bad.json", "-k", "key"][..], &["pack", "bad.json", "-k", "key", "-o", "disk"]] {
+        desk.handoff(arguments).assert().code(12).stderr_eq(str![[r#"
+handoff: bad.json: hostname (line 1, column 25): [..]
+
+"#]]);
+    }
+    assert!(!desk.path("bad.json.sig").exists() && !desk.path("disk").exists());
+}
+
+#[test]
+fn a_key_that_is_not_trusted_is_told() {
+    let desk = Desk::new();
+    desk.key("other", "");
+    desk.key("key", "");
+    desk.done(&["pack", "lb.json", "-k", "other", "-o", "disk"]);
+    desk.handoff(&["inspect", "disk", "--trusted-keys", "trusted-keys"])
+        .assert()
+        .code(11)
+        .stdout_eq(str![[r#"
+disk (raw container)
+  settings   [..] bytes, sha256:[..]
+  signature  ssh-ed25519 SHA256:[..], namespace handoff-settings, fits
+  trusted    NO: is signed by SHA256:[..], which is not a trusted key
+  holds      instance lb-eu-1 serial 7, [..]
+
+"#]])
+        .stderr_eq(str![[r#"
+handoff: disk (raw container): is signed by SHA256:[..], which is not a trusted key; sign with a trusted key, or add this one to /usr/lib/handoff/trusted-keys in the image
+
+"#]]);
+}
+
+#[test]
+fn secrets_are_masked_for_people_and_programs() {
+    let desk = Desk::new();
+    desk.key("key", "");
+    desk.done(&["pack", "lb.json", "-k", "key", "-o", "disk"]);
+    for manner in [&["inspect", "disk", "--show"][..], &["inspect", "disk", "--show", "--json"]] {
+        let shown = desk.handoff(manner).assert().success();
+        let shown = String::from_utf8_lossy(&shown.get_output().stdout).into_owned();
+        for secret in ["$6$salt", "sesame", "MIIE"] {
+            assert!(!shown.contains(secret), "{secret} in {shown}");
+        }
+        assert!(shown.contains("STATS_PASSWORD") && shown.contains("Welcome."), "{shown}");
+    }
+    let json = desk.handoff(&["inspect", "disk", "--json"]).assert().success();
+    let json: serde_json::Value = serde_json::from_slice(&json.get_output().stdout).unwrap();
+    assert_eq!(json["instance"]["serial"], 7);
+    assert_eq!(json["signature"]["fits"], true);
+    assert_eq!(json["trusted"], serde_json::Value::Null);
+}
+
+#[test]
+fn a_key_with_a_passphrase_is_used_through_ssh_keygen() {
+    let desk = Desk::new();
+    desk.key("key", "open sesame");
+    desk.write("askpass", "#!/bin/sh\necho open sesame\n");
+    fs::set_permissions(desk.path("askpass"), fs::Permissions::from_mode(0o700)).unwrap();
+    let sign = || desk.handoff(&["sign", "lb.json", "-k", "key"]).env("SSH_ASKPASS_REQUIRE", "force");
+    sign().env("SSH_ASKPASS", desk.path("askpass")).assert().success();
+    desk.openssh_accepts("lb.json");
+
+    fs::remove_file(desk.path("lb.json.sig")).unwrap();
+    sign().env("SSH_ASKPASS", "/bin/false").assert().code(2).stderr_eq(str![[r#"
+...
+handoff: key key: was not used: ssh-keygen ended with exit status: 255; [..]
+
+"#]]);
+    assert!(!desk.path("lb.json.sig").exists());
+}
+
+/// An SSH agent of this test alone, which ends with it.
+struct Agent(Child);
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn a_key_in_an_agent_is_used_by_its_public_half() {
+    let desk = Desk::new();
+    desk.key("key", "");
+    let socket = desk.path("agent");
+    let agent = std::process::Command::new("ssh-agent").arg("-D").arg("-a").arg(&socket).stdout(Stdio::null()).spawn();
+    let _agent = Agent(agent.unwrap());
+    for _ in 0..200 {
+        if socket.exists() {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    desk.run("ssh-add", &["-q", "key"]).env("SSH_AUTH_SOCK", &socket).assert().success();
+    fs::remove_file(desk.path("key")).unwrap();
+    desk.handoff(&["sign", "lb.toml", "-k", "key.pub"]).env("SSH_AUTH_SOCK", &socket).assert().success();
+    desk.openssh_accepts("lb.json");
+    desk.handoff(&["sign", "lb.toml", "-k", "key.pub"]).assert().code(2);
+}
+
+#[test]
+fn a_key_that_cannot_sign_settings_is_refused() {
+    let desk = Desk::new();
+    for (kind, name) in [("rsa", "ssh-rsa"), ("ecdsa", "[..]")] {
+        desk.run("ssh-keygen", &["-q", "-t", kind, "-N", "", "-f", kind]).assert().success();
+        let expected = format!(
+            "handoff: key {kind}: is of type {name}, which cannot sign settings; use one of type ssh-ed25519 or \
+             sk-ssh-ed25519@openssh.com; `ssh-keygen -t ed25519` makes one\n"
+        );
+        desk.handoff(&["sign", "lb.json", "-k", kind]).assert().code(2).stderr_eq(expected.into_data());
+    }
+}
+
+#[test]
+fn a_machine_is_shown_before_it_is_started() {
+    let desk = Desk::new();
+    desk.write("root.img", "not really");
+    desk.write("kernel", "");
+    let arguments =
+        ["boot", "root.img", "--disk", "lb.json", "--kernel", "kernel", "--pid1", "--ssh-port", "2222", "--print"];
+    let shown = desk.handoff(&arguments).assert().success().stderr_eq(str![""]);
+    let shown = String::from_utf8_lossy(&shown.get_output().stdout).into_owned();
+    assert!(shown.contains("hostfwd=tcp:127.0.0.1:2222-:22"), "{shown}");
+    assert!(shown.contains("init=/usr/sbin/handoff-agent"), "{shown}");
+    desk.handoff(&["boot", "none.img", "--print"]).assert().code(2);
+    desk.handoff(&["boot", "root.img", "--mac", "x", "--print"]).assert().code(2);
+}
+
+#[test]
+fn whoever_stops_reading_is_no_error() {
+    let desk = Desk::new();
+    let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_handoff"))
+        .args(["convert", "lb.json"])
+        .current_dir(desk.0.path())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+    assert!(output.status.success());
+}

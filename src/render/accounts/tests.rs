@@ -334,6 +334,74 @@ fn a_hash_in_passwd_moves_to_shadow_and_back() {
 }
 
 #[test]
+fn a_name_that_is_not_utf8_is_never_written_back_broken() {
+    let mut bench = guest();
+    let path = GuestPath::of("/etc/passwd");
+    let Some(Node::File(mut file)) = bench.tree.remove(&path) else { panic!() };
+    file.content.extend_from_slice(b"latin:x:1400:1000:J\xfcrgen:/tmp:/bin/sh\n");
+    bench.tree.put(path.clone(), Node::File(file));
+    let latin = User { shell: Some(GuestPath::of("/bin/bash")), ..user("latin") };
+    bench.apply(&settings(std::slice::from_ref(&latin)));
+    let read = |bench: &Bench| bench.tree.read(&path).unwrap().unwrap();
+    assert!(read(&bench).ends_with(b"latin:x:1400:1000:J\xfcrgen:/tmp:/bin/bash\n"));
+    bench.apply(&settings(&[User { comment: Some(SingleLine::parse("J").unwrap()), ..latin }]));
+    bench.apply(&settings(&[]));
+    assert!(read(&bench).ends_with(b"latin:x:1400:1000:J:/tmp:/bin/sh\n"));
+}
+
+#[test]
+fn an_account_or_group_made_anew_by_hand_is_not_ours() {
+    let mut bench = guest();
+    let group = Settings { groups: vec![Group { name: name("x"), gid: None }], ..Settings::default() };
+    bench.apply(&Settings { users: vec![with_key("ops")], ..group.clone() });
+    bench.edit("/etc/passwd", "ops:x:1002:1002:", "ops:x:1300:1002:");
+    bench.edit("/etc/group", "x:x:1001:", "x:x:1301:");
+    let by_hand = bench.clone();
+    let desired = bench.apply(&settings(&[]));
+    assert!(desired.warnings.iter().any(|warning| warning.starts_with("user ops: ")), "{:?}", desired.warnings);
+    for path in ["/etc/passwd", "/etc/shadow", "/etc/group"] {
+        assert_eq!(bench.text(path), by_hand.text(path));
+    }
+
+    let mut bench = by_hand;
+    bench.edit("/etc/shadow", "ops:*:", "ops:$y$theirs:");
+    bench.apply(&settings(&[with_hash("ops", HASH)]));
+    bench.apply(&settings(&[]));
+    assert_eq!(bench.line("/etc/shadow", "ops:"), "ops:$y$theirs:::::::", "it was there before, with this password");
+}
+
+#[test]
+fn a_user_that_somebody_deleted_gets_its_number_back() {
+    let mut bench = guest();
+    bench.apply(&settings(&[user("a"), user("ops")]));
+    bench.apply(&settings(&[user("ops")]));
+    bench.edit("/etc/passwd", "a:x:1001:1001::/home/a:/bin/bash\n", "");
+    bench.edit("/etc/passwd", "ops:x:1002:1002::/home/ops:/bin/bash\n", "");
+    bench.apply(&settings(&[user("b"), user("ops")]));
+    assert_eq!(bench.line("/etc/passwd", "ops:"), "ops:x:1002:1002::/home/ops:/bin/bash");
+}
+
+#[test]
+fn a_key_opens_an_account_that_the_image_had_locked_and_its_lock_comes_back() {
+    let mut bench = guest();
+    bench.edit("/etc/shadow", "www-data:*:19000::::::", "www-data:!*:19000:::::1:");
+    bench.edit("/etc/passwd", "/var/www", "/home/old");
+    bench.apply(&settings(&[with_key("www-data")]));
+    assert_eq!(bench.line("/etc/shadow", "www-data:"), "www-data:*:19000::::::");
+    bench.apply(&settings(&[]));
+    assert_eq!(bench.line("/etc/shadow", "www-data:"), "www-data:!*:19000:::::1:");
+}
+
+#[test]
+fn a_lock_never_leaves_an_empty_password_behind() {
+    let mut bench = guest();
+    bench.apply(&settings(&[User { locked: true, ..with_hash("ops", HASH) }]));
+    bench.edit("/etc/shadow", &format!("ops:!{HASH}:"), "ops:!:");
+    bench.apply(&settings(&[with_key("ops")]));
+    assert_eq!(bench.line("/etc/shadow", "ops:"), "ops:*:::::::");
+}
+
+#[test]
 fn names_are_those_of_the_new_files() {
     let bench = guest();
     let desired = bench.render(&settings(&[user("ops")])).unwrap();

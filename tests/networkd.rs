@@ -229,3 +229,28 @@ fn networkd_sets_addresses_routes_and_mtu_as_the_settings_say() {
     assert_eq!(mac(link("br0")), mac(link("member@")), "a bridge has the address of its member");
     assert!(!shown.contains(": member    inet"), "a member has no address:\n{shown}");
 }
+
+/// The other end of the cable is a DHCP server, networkd's own.
+#[test]
+fn dhcp_gives_an_address_and_not_its_name_servers_where_the_settings_have_some() {
+    if !can_run_networkd() {
+        return;
+    }
+    let json = br#"{ "version": 1, "network": { "interfaces": [ { "name": "cable", "dhcp": "ipv4" } ],
+        "dns": { "servers": ["10.0.0.53"] } } }"#;
+    let mut desired = render(json, &image(true));
+    let server =
+        "[Match]\nName=p-cable\n[Network]\nAddress=10.77.0.1/24\nDHCPServer=yes\n[DHCPServer]\nDNS=10.77.0.53\n";
+    desired.file(GuestPath::of("/etc/systemd/network/90-server.network"), server, 0o644).unwrap();
+    let before = "ip link add cable address 52:54:00:00:00:07 type veth peer name p-cable";
+    let after = "for i in $(seq 150); do \
+            grep -q '^ADMIN_STATE=configured' /run/systemd/netif/links/$(cat /sys/class/net/cable/ifindex) && break; sleep 0.1; done; \
+         ip -o -4 address show dev cable; cat /run/systemd/netif/links/$(cat /sys/class/net/cable/ifindex) /run/systemd/netif/leases/*";
+    let (shown, log) = run_networkd(&desired, before, after);
+    assert_eq!(complaints(&log), [""; 0]);
+    assert!(shown.contains("inet 10.77.0."), "{shown}\n{log}");
+    assert!(shown.contains("\nDNS=10.0.0.53\n"), "{shown}");
+    assert!(shown.contains("\nDNS=10.77.0.53\n"), "the lease has it, the interface not: {shown}");
+    // 01 is the type, and then the hardware address.
+    assert!(shown.contains("CLIENTID=01525400000007"), "{shown}");
+}

@@ -232,3 +232,47 @@ fn systemd_reads_back_the_environment_that_was_written() {
         assert_eq!(String::from_utf8(shell.stdout).unwrap(), *value, "{line}");
     }
 }
+
+/// Every unit that this machine has, as its packages ship them: the widest table there is.
+#[test]
+fn the_units_of_this_machine_are_enabled_as_systemctl_enables_them() {
+    let vendor = Path::new("/usr/lib/systemd/system");
+    if !has("systemctl") || !vendor.exists() {
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let directory = directory.path();
+    let mut tree = root(directory);
+    let mut names = Vec::new();
+    for entry in fs::read_dir(vendor).unwrap() {
+        let entry = entry.unwrap();
+        let name = entry.file_name().into_string().unwrap();
+        let Ok(text) = fs::read_to_string(entry.path()) else { continue };
+        if entry.path().is_symlink() || UnitName::parse(&name).is_ok_and(|unit| unit.as_str() != name) {
+            continue;
+        }
+        fs::write(directory.join("usr/lib/systemd/system").join(&name), &text).unwrap();
+        tree.put(GuestPath::of(&format!("/usr/lib/systemd/system/{name}")), Node::file(text.clone(), 0o644));
+        // A template without a default instance is asked for by an instance.
+        let template = name.contains("@.") && !text.contains("\nDefaultInstance=");
+        let name = if template { name.replace("@.", "@one.") } else { name };
+        // UnitName has no templates; and systemctl takes "enable" of a static unit for done.
+        if text.contains("\n[Install]") && !name.contains("@.") {
+            names.push(name);
+        }
+    }
+    names.sort();
+    let start = links(directory);
+    for name in &names {
+        let desired = render(&tree, service(name, Some(true), false));
+        assert!(systemctl(directory, "enable", name), "{name}");
+        assert_eq!(applied(&tree, &desired), links(directory), "enable {name}");
+        let mut enabled = tree.clone();
+        links_into(directory, &mut enabled);
+        let desired = render(&enabled, service(name, Some(false), false));
+        assert!(systemctl(directory, "disable", name), "{name}");
+        assert_eq!(applied(&enabled, &desired), links(directory), "disable {name}");
+        assert_eq!(links(directory), start, "{name}");
+    }
+    eprintln!("{} units", names.len());
+}

@@ -68,6 +68,14 @@ fn one(context: &Context<'_>, units: &Units<'_>, desired: &mut Desired, service:
 }
 
 fn missing(units: &Units<'_>, name: &str) -> Result<Error> {
+    let stem = name.strip_suffix(".service").unwrap_or(name);
+    if units.base.kind(&GuestPath::parse(&format!("/etc/init.d/{stem}"))?)?.is_some() {
+        return Ok(Error::not_applied(
+            format_args!("service `{name}`"),
+            "is a script in /etc/init.d without a unit",
+            "give it a unit file in the image",
+        ));
+    }
     let like = units.like(name)?;
     let remedy = match like.is_empty() {
         true => "install it in the image, or correct the name".to_owned(),

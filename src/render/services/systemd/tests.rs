@@ -127,6 +127,9 @@ fn what_cannot_be_is_an_error_with_a_remedy() {
         error("haproxi"),
         "service `haproxi.service`: the image has no such unit; did you mean haproxy.service?"
     );
+    let script = image().with("/etc/init.d/old", "#!/bin/sh\n");
+    let old = render(&script, service("old", Some(true), false)).unwrap_err();
+    assert!(old.problem().contains("/etc/init.d"), "{old}");
     assert!(error("static").contains("is static"));
     assert!(error("vendor-masked").contains("masked by the image"));
     let no_init = Tree::new().with("/sbin/init", "");

@@ -345,3 +345,43 @@ fn whoever_stops_reading_is_no_error() {
     assert_eq!(String::from_utf8_lossy(&output.stderr), "");
     assert!(output.status.success());
 }
+
+#[test]
+fn the_example_is_tried_out_and_leaves_nothing_behind() {
+    let desk = Desk::new();
+    let tried = desk.handoff(&["try"]).env("TMPDIR", desk.0.path()).assert().success().stderr_eq(str![""]);
+    let text = String::from_utf8_lossy(&tried.get_output().stdout).into_owned();
+    for claim in [
+        "ok: planning changed nothing",
+        "ok: no secret is in the plan",
+        "ok: the guest has its name",
+        "~ /etc/passwd",
+        "+ /home/ops/.ssh/authorized_keys",
+        "ok: no file was touched",
+        "ok: there is nothing left to plan",
+        "+ Address=10.0.0.11/24",
+        "ok: the image's own /etc/motd is back",
+        "ok: a disk with one bit flipped was refused",
+        "ok: a disk with other settings under the same signature was refused",
+        "ok: the guest is as it was",
+    ] {
+        assert!(text.contains(claim), "{claim} is not in {text}");
+    }
+    assert!(!text.contains("not-shown-in-a-plan"));
+    assert_eq!(fs::read_dir(desk.0.path()).unwrap().count(), 3, "only the settings are left");
+}
+
+#[test]
+fn own_settings_are_tried_out_too() {
+    let desk = Desk::new();
+    desk.handoff(&["try", "lb.yaml", "--keep"]).env("TMPDIR", desk.0.path()).assert().success();
+    let kept = fs::read_dir(desk.0.path()).unwrap().map(|entry| entry.unwrap().path()).find(|path| path.is_dir());
+    let hostname = fs::read_to_string(kept.unwrap().join("root/etc/hostname")).unwrap();
+    assert_eq!(hostname, "lb-eu-1.example.net\n");
+
+    desk.write("bad.yaml", "version: 1\nusers:\n- name: ops\n  shell: /bin/none\n  groups: [none]\n");
+    desk.handoff(&["try", "bad.yaml"]).assert().code(12).stderr_eq(str![[r#"
+handoff: trial: the agent ended with exit code 12, not 0; see its message above
+
+"#]]);
+}

@@ -7,7 +7,8 @@ use super::output::{self, Listener, Readers, unprintable};
 use super::pack::SignatureFrom;
 use super::sign::SigningKey;
 use super::written::{Notation, Written, summary};
-use super::{boot, inspect, pack, trust_line};
+use super::{boot, inspect, pack, trial, trust_line};
+use crate::agent;
 use crate::error::{Error, Result};
 use crate::settings::Mac;
 use crate::trust::{MAX_TRUSTED_KEYS, TrustedKeys, Uuid};
@@ -73,6 +74,15 @@ Example:
 Example:
   handoff trust ~/.ssh/id_ed25519.pub --principal ops@example.net >> image/usr/lib/handoff/trusted-keys")]
     Trust(Trust),
+    /// Apply settings to a scratch root and show all that happens: no root, no virtual machine
+    ///
+    /// Makes a throw-away key, a signed disk and the root of a small Debian in a temporary directory, and lets the agent
+    /// configure it. Each claim that is printed was checked. Without a file it uses an example, a load balancer.
+    #[command(after_long_help = "\
+Example:
+  handoff try
+  handoff try lb.toml --keep                      leaves the guest's files for you to look at")]
+    Try(Try),
     /// Run an image with a settings disk in QEMU
     ///
     /// The console is this terminal: Ctrl-A X ends the machine. What the guest writes is forgotten unless --write is given.
@@ -160,6 +170,15 @@ struct Trust {
     /// Whose it is; without it, what the key's comment says
     #[arg(long, value_name = "NAME")]
     principal: Option<String>,
+}
+
+#[derive(Debug, Args)]
+struct Try {
+    /// Settings in JSON, TOML or YAML; without it, those of an example
+    file: Option<PathBuf>,
+    /// Leave the directory that the trial was made in
+    #[arg(long)]
+    keep: bool,
 }
 
 #[derive(Debug, Args)]
@@ -267,6 +286,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, out: &mut dyn Write, e
         Command::Pack(asked) => failure(pack_disk(&asked, out)),
         Command::Inspect(asked) => failure(inspect_disk(&asked, out)),
         Command::Trust(asked) => failure(trust_line::run(&asked.key, asked.principal.as_deref(), out)),
+        Command::Try(asked) => failure(trial::run(asked.file.as_deref(), asked.keep, &agent::run, out)),
         Command::Boot(asked) => failure(boot_machine(*asked, out)),
     };
     failures.extend(out.flush().map_err(unprintable).err());

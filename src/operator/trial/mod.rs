@@ -42,7 +42,9 @@ pub fn run(settings: Option<&Path>, keep: bool, agent: &Agent, out: &mut dyn Wri
     let written = Written::read(&file, None)?;
     let settings_read = written.settings()?;
     let key = SigningKey::random("operator@trial")?;
+    writeln!(out, "An appliance is configured, in {}.", scratch.path().display()).map_err(unprintable)?;
     let mut trial = Trial {
+        within: format!("{}/", scratch.path().display()),
         root: scratch.path().join("root"),
         disk: scratch.path().join("settings.img"),
         key,
@@ -51,8 +53,8 @@ pub fn run(settings: Option<&Path>, keep: bool, agent: &Agent, out: &mut dyn Wri
         number: 0,
     };
     trial.prepare(&written, &settings_read)?;
-    let empty = trial.picture()?;
-    trial.first_run(&settings_read, &empty)?;
+    let untouched = trial.picture()?;
+    trial.first_run(&settings_read, &untouched)?;
     trial.second_run()?;
     if settings.is_none() || settings_read.instance.is_some() {
         trial.changed_settings(&written, settings.is_none())?;
@@ -60,13 +62,15 @@ pub fn run(settings: Option<&Path>, keep: bool, agent: &Agent, out: &mut dyn Wri
     trial.forgeries()?;
     trial.heading("Done: every line above was checked")?;
     if keep {
-        trial.say(&format!("the guest is in {}", trial.root.display()))?;
-        trial.say(&format!("its settings disk is {}", trial.disk.display()))?;
+        writeln!(trial.out, "   the guest's root is {}", trial.root.display()).map_err(unprintable)?;
+        writeln!(trial.out, "   its settings disk is {}", trial.disk.display()).map_err(unprintable)?;
     }
     Ok(())
 }
 
 struct Trial<'a> {
+    /// The directory of the trial, with a slash, which is left out wherever text is shown.
+    within: String,
     root: PathBuf,
     disk: PathBuf,
     key: SigningKey,
@@ -101,7 +105,7 @@ impl Trial<'_> {
         let size = std::fs::metadata(&self.disk).map_or(0, |metadata| metadata.len());
         self.say(&format!("/usr/lib/handoff/trusted-keys: {line}"))?;
         self.say(&format!("{}: a raw disk of {size} bytes, signed with that key", self.disk.display()))?;
-        self.say(&format!("{}: the root of a small Debian", self.root.display()))
+        self.say("root: a small Debian that trusts that key alone")
     }
 
     fn first_run(&mut self, settings: &Settings, empty: &Picture) -> Result<()> {
@@ -233,12 +237,14 @@ impl Trial<'_> {
     }
 
     fn say(&mut self, text: &str) -> Result<()> {
-        writeln!(self.out, "   {}", one_line(text)).map_err(unprintable)
+        let text = text.replace(&self.within, "");
+        writeln!(self.out, "   {}", one_line(&text)).map_err(unprintable)
     }
 
     fn show(&mut self, answer: &Answer) -> Result<()> {
         for line in answer.text.lines() {
-            writeln!(self.out, "   | {}", one_line(&line.replace('\t', "    "))).map_err(unprintable)?;
+            let line = line.replace(&self.within, "").replace('\t', "    ");
+            writeln!(self.out, "   | {}", one_line(&line)).map_err(unprintable)?;
         }
         Ok(())
     }

@@ -15,11 +15,13 @@ const FORBIDDEN: [u32; 2] = [65_535, u32::MAX];
 pub(super) struct Reserved {
     uids: BTreeSet<u32>,
     gids: BTreeSet<u32>,
+    /// By name, the numbers of users of ours whom somebody took out of the guest: their files still lie under them.
+    kept: BTreeMap<String, u32>,
 }
 
 impl Reserved {
     /// Also checks that no number is given to two.
-    pub(super) fn new(settings: &Settings, database: &Database) -> Result<Self> {
+    pub(super) fn new(settings: &Settings, previous: &Accounts, database: &Database) -> Result<Self> {
         let mut uids = database.passwd.numbers(field::ID);
         let mut gids = database.group.numbers(field::ID);
         // A primary group without a line is still somebody's.
@@ -48,7 +50,17 @@ impl Reserved {
             }
             gids.insert(gid);
         }
-        Ok(Reserved { uids, gids })
+        let mut kept = BTreeMap::new();
+        for user in settings.users.iter().filter(|user| user.uid.is_none()) {
+            let name = user.name.as_str();
+            if let Some(record) = previous.users.get(name)
+                && database.passwd.line(name)?.is_none()
+                && uids.insert(record.uid)
+            {
+                kept.insert(name.to_owned(), record.uid);
+            }
+        }
+        Ok(Reserved { uids, gids, kept })
     }
 
     /// The lowest free number for a group, which is taken by this.
@@ -105,7 +117,6 @@ pub(super) struct New {
 /// the settings.
 pub(super) fn assign(
     settings: &Settings,
-    previous: &Accounts,
     database: &mut Database,
     reserved: &mut Reserved,
     owned: &mut Accounts,
@@ -125,13 +136,8 @@ pub(super) fn assign(
             ));
         }
         let existing = database.group.id(name)?;
-        // Whom somebody took out of the guest by hand gets the number back under which the files still lie.
-        let before = previous.users.get(name).map(|record| record.uid).filter(|uid| !reserved.uids.contains(uid));
-        let uid = match user.uid.or(before) {
-            Some(uid) => {
-                reserved.uids.insert(uid);
-                uid
-            }
+        let uid = match user.uid.or(reserved.kept.get(name).copied()) {
+            Some(uid) => uid,
             None => match existing {
                 // The own group is there: the same number, if no user has it.
                 Some(gid)

@@ -43,9 +43,9 @@ pub fn render(context: &Context<'_>, desired: &mut Desired) -> Result<()> {
     check_names(settings)?;
     let mut database = Database::read(context.guest)?;
     let mut owned = Accounts::default();
-    let mut reserved = ids::Reserved::new(settings, &database)?;
+    let mut reserved = ids::Reserved::new(settings, previous, &database)?;
     groups::make(settings, previous, &mut database, &mut reserved, &mut owned)?;
-    let made = ids::assign(settings, previous, &mut database, &mut reserved, &mut owned)?;
+    let made = ids::assign(settings, &mut database, &mut reserved, &mut owned)?;
     for (index, user) in settings.users.iter().enumerate() {
         let place = format!("users[{index}]");
         let new = made.get(&index).copied();

@@ -373,12 +373,12 @@ fn an_account_or_group_made_anew_by_hand_is_not_ours() {
 #[test]
 fn a_user_that_somebody_deleted_gets_its_number_back() {
     let mut bench = guest();
-    bench.apply(&settings(&[user("a"), user("ops")]));
-    bench.apply(&settings(&[user("ops")]));
-    bench.edit("/etc/passwd", "a:x:1001:1001::/home/a:/bin/bash\n", "");
-    bench.edit("/etc/passwd", "ops:x:1002:1002::/home/ops:/bin/bash\n", "");
-    bench.apply(&settings(&[user("b"), user("ops")]));
-    assert_eq!(bench.line("/etc/passwd", "ops:"), "ops:x:1002:1002::/home/ops:/bin/bash");
+    let ops = User { group: Some(name("adm")), ..user("ops") };
+    bench.apply(&settings(std::slice::from_ref(&ops)));
+    bench.edit("/etc/passwd", "ops:x:1001:4::/home/ops:/bin/bash\n", "");
+    bench.apply(&settings(&[user("b"), ops]));
+    assert_eq!(bench.line("/etc/passwd", "ops:"), "ops:x:1001:4::/home/ops:/bin/bash");
+    assert_eq!(bench.line("/etc/passwd", "b:"), "b:x:1002:1002::/home/b:/bin/bash");
 }
 
 #[test]

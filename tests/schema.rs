@@ -7,6 +7,8 @@
 //! Two things are outside of what a schema can say, and no change here touches them: a whole number spelled `1.0`, and the
 //! inside of the data of SSH keys other than Ed25519.
 
+#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
+
 use handoff::settings::Form;
 use handoff::settings::Settings;
 use handoff::settings::document::Node;

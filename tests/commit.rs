@@ -1,6 +1,8 @@
 //! The engine on file systems that are full, several, read-only, or mounted upon. Each test runs itself again in a mount
 //! name space of its own.
 
+// The helpers of an integration test are test code too, which the lints do not know.
+#![allow(clippy::print_stdout, clippy::unwrap_used)]
 #![cfg(target_os = "linux")]
 
 use handoff::commit::{Recovery, commit, recover};

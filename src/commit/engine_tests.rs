@@ -1,6 +1,7 @@
 //! The engine on a real scratch root, stopped at every point.
 
-use super::engine::{Effect, Observer, commit_observed, recover_observed};
+use super::engine::{commit_observed, recover_observed};
+use super::hand::{Effect, Observer};
 use super::{Recovery, commit, interrupted, recover, store};
 use crate::guest::{File as GuestFile, GuestPath, Node, Owner, View as _};
 use crate::plan::Step;

@@ -12,10 +12,12 @@
 //! Interrupted before 4, the next start takes the staged names away; interrupted after it, the next start repeats 5.
 
 mod engine;
+mod hand;
 mod journal;
 mod lock;
 pub mod state;
 pub mod store;
+mod undo;
 
 pub use engine::{Recovery, Report, commit, interrupted, recover};
 

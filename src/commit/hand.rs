@@ -1,0 +1,369 @@
+//! The hand that changes the guest: every system call of a commit that changes something is made here.
+
+use super::engine::Report;
+use super::journal::{self, Entry, Journal, Phase};
+use super::store;
+use crate::error::{Error, Result};
+use crate::guest::{GuestPath, Kind, Node, Owner, View as _};
+use crate::plan::Step;
+use crate::platform::Flush;
+use crate::platform::files::{self, SystemError};
+use crate::root::Root;
+use crate::trust::Digest;
+use std::fs::File;
+use std::io::{self, Write as _};
+use std::os::fd::OwnedFd;
+
+/// One change that is about to be made. What the observer returns instead is taken for the answer of the system.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Effect<'a> {
+    /// Which system call.
+    pub(super) call: &'static str,
+    /// The name it is about.
+    pub(super) name: &'a str,
+}
+
+/// Sees every effect before it happens.
+pub(super) type Observer<'a> = &'a mut dyn FnMut(Effect<'_>) -> Result<(), SystemError>;
+
+/// What makes changes. Every system call that changes the guest goes through here.
+pub(super) struct Hand<'a> {
+    pub(super) root: &'a Root,
+    observer: Observer<'a>,
+    flush: Flush,
+}
+
+impl<'a> Hand<'a> {
+    /// A hand on this guest.
+    pub(super) fn new(root: &'a Root, observer: Observer<'a>) -> Self {
+        Hand { root, observer, flush: Flush::default() }
+    }
+
+    pub(super) fn effect(&mut self, call: &'static str, name: &str) -> Result<(), SystemError> {
+        (self.observer)(Effect { call, name })
+    }
+
+    /// The directory that holds a path which is about to be changed.
+    pub(super) fn parent(&self, path: &GuestPath) -> Result<(OwnedFd, String)> {
+        self.root.open_parent(path)?.ok_or_else(|| {
+            Error::not_applied(path, "cannot be written: its directory does not exist", "make the directory first")
+        })
+    }
+
+    /// Makes `/var/lib/handoff`, and refuses one that somebody else could change.
+    pub(super) fn make_own_directory(&mut self) -> Result<()> {
+        let own = GuestPath::of(store::DIRECTORY);
+        let mut way: Vec<GuestPath> = std::iter::successors(Some(own.clone()), GuestPath::parent).collect();
+        way.pop(); // the root itself
+        for path in way.into_iter().rev() {
+            // Above our own directory a link is welcome: `/var` may be one. Looking through it is looking for a name in it.
+            if self.root.kind(&path)? == Some(Kind::Directory) {
+                continue;
+            }
+            let (directory, name) = self.parent(&path)?;
+            let mode = if path == own { 0o700 } else { 0o755 };
+            self.make_directory(&directory, &name, mode, Owner::ROOT)
+                .and_then(|()| self.flush_now(&directory, &name))
+                .map_err(|error| failed(&path, "made", error))?;
+        }
+        let trusted = match self.root.stat(&own)? {
+            Some(stat) if stat.kind == Kind::Directory => {
+                !self.root.compares_owners() || (stat.owner.uid == 0 && stat.mode & 0o022 == 0)
+            }
+            _ => false,
+        };
+        if trusted {
+            return Ok(());
+        }
+        Err(Error::not_applied(own, "is not a directory that only root can write", "give it to root, mode 0700"))
+    }
+
+    fn make_directory(&mut self, directory: &OwnedFd, name: &str, mode: u32, owner: Owner) -> Result<(), SystemError> {
+        self.effect("mkdir", name)?;
+        files::make_directory_at(directory, name)?;
+        self.flush.directory(directory)?;
+        let made = files::open_directory_at(directory, name)?;
+        self.set_attributes(&made, name, mode, owner)?;
+        self.flush.directory(&made)
+    }
+
+    /// Owner first, because a change of owner takes bits of the mode away.
+    fn set_attributes(&mut self, file: &OwnedFd, name: &str, mode: u32, owner: Owner) -> Result<(), SystemError> {
+        if self.root.compares_owners() {
+            self.effect("fchown", name)?;
+            files::set_owner(file, owner)?;
+        }
+        self.effect("fchmod", name)?;
+        files::set_mode(file, mode)
+    }
+
+    fn flush_now(&mut self, file: &OwnedFd, name: &str) -> Result<(), SystemError> {
+        self.effect("fsync", name)?;
+        files::flush(file)
+    }
+
+    fn flush_all(&mut self) -> Result<()> {
+        self.effect("flush", "").and_then(|()| self.flush.flush()).map_err(|error| {
+            Error::not_applied(
+                "the guest's file systems",
+                format_args!("cannot be flushed: {}", io::Error::from(error)),
+                "look at the disks they lie on",
+            )
+        })
+    }
+
+    /// Puts the journal, whole, in place of an earlier one.
+    pub(super) fn write_journal(&mut self, journal: &Journal) -> Result<()> {
+        let bytes = journal.to_bytes()?;
+        let path = GuestPath::of(store::JOURNAL);
+        let (directory, name) = self.parent(&path)?;
+        let new = format!("{name}.new");
+        let mut write = || {
+            let file = self.create(&directory, &new)?;
+            let file = self.write(file, &new, &bytes)?;
+            self.flush_now(&file, &new)?;
+            self.effect("rename", &name)?;
+            files::rename_at(&directory, &new, &name)?;
+            self.flush_now(&directory, store::DIRECTORY)
+        };
+        write().map_err(|error| {
+            // Nobody reads a journal under this name.
+            let _ = files::remove_at(&directory, &new);
+            failed(&path, "written", error)
+        })
+    }
+
+    /// After a failure to write the journal of phase *commit*, which may be in its place all the same. It must be out of
+    /// there before a staged name is: recovery would take the missing name for one that was renamed.
+    pub(super) fn back_to_staging(&mut self, journal: &mut Journal) -> Result<()> {
+        journal.phase = Phase::Staging;
+        match Journal::load(self.root)? {
+            Some(Journal { phase: Phase::Staging, .. }) => Ok(()),
+            _ => self.write_journal(journal).or_else(|_| self.remove_journal()),
+        }
+    }
+
+    /// Removes the journal, and one that was not finished.
+    pub(super) fn remove_journal(&mut self) -> Result<()> {
+        let path = GuestPath::of(store::JOURNAL);
+        let (directory, name) = self.parent(&path)?;
+        for name in [format!("{name}.new"), name] {
+            if files::stat_at(&directory, &name).map_err(|error| failed(&path, "removed", error))?.is_some() {
+                self.effect("unlink", &name)
+                    .and_then(|()| files::remove_at(&directory, &name))
+                    .map_err(|error| failed(&path, "removed", error))?;
+            }
+        }
+        self.flush_now(&directory, store::DIRECTORY).map_err(|error| failed(&path, "removed", error))
+    }
+
+    /// A new file. What stands under its name is a left-over, or was planted: such names are reserved for us.
+    fn create(&mut self, directory: &OwnedFd, name: &str) -> Result<OwnedFd, SystemError> {
+        self.effect("create", name)?;
+        match files::create_file_at(directory, name) {
+            Err(SystemError::EEXIST) => {
+                files::remove_at(directory, name)?;
+                files::create_file_at(directory, name)
+            }
+            created => created,
+        }
+    }
+
+    fn write(&mut self, file: OwnedFd, name: &str, content: &[u8]) -> Result<OwnedFd, SystemError> {
+        self.effect("write", name)?;
+        let mut file = File::from(file);
+        match file.write_all(content) {
+            Ok(()) => Ok(OwnedFd::from(file)),
+            Err(error) => Err(SystemError::from_raw(error.raw_os_error().unwrap_or(SystemError::EIO as i32))),
+        }
+    }
+
+    /// Makes the directories, writes everything new beside its place, and flushes it.
+    pub(super) fn stage(&mut self, plan: &[Step], journal: &Journal) -> Result<()> {
+        let mut entries = journal.entries.iter();
+        for step in plan {
+            let path = step.path();
+            if let Step::MakeDirectory { mode, owner, .. } = step {
+                if !journal::is_own(path) {
+                    let (directory, name) = self.parent(path)?;
+                    self.make_directory(&directory, &name, *mode, *owner)
+                        .map_err(|error| failed(path, "made", error))?;
+                }
+                continue;
+            }
+            // Every other step has one entry, in the same order.
+            let Some(entry) = entries.next() else { break };
+            let content: &[u8] = match step {
+                Step::WriteFile { file, .. } | Step::SetAttributes { before: Node::File(file), .. } => &file.content,
+                _ => &[],
+            };
+            self.stage_entry(entry, content)?;
+        }
+        self.flush_all()
+    }
+
+    fn stage_entry(&mut self, entry: &Entry, content: &[u8]) -> Result<()> {
+        let path = entry.path();
+        match entry {
+            Entry::File { staged, mode, owner, .. } => {
+                let (directory, _) = self.parent(path)?;
+                let mut write = || {
+                    let file = self.create(&directory, staged)?;
+                    let file = self.write(file, staged, content)?;
+                    self.set_attributes(&file, staged, *mode, *owner)?;
+                    self.flush.file(&file)?;
+                    self.flush.directory(&directory)
+                };
+                write().map_err(|error| failed(path, "written", error))
+            }
+            Entry::Link { staged, target, .. } => {
+                let (directory, _) = self.parent(path)?;
+                let mut link = || {
+                    self.effect("symlink", staged)?;
+                    match files::make_link_at(&directory, staged, target) {
+                        Err(SystemError::EEXIST) => {
+                            files::remove_at(&directory, staged)?;
+                            files::make_link_at(&directory, staged, target)?;
+                        }
+                        made => made?,
+                    }
+                    self.flush.directory(&directory)
+                };
+                link().map_err(|error| failed(path, "written", error))
+            }
+            Entry::Directory { .. } | Entry::Remove { .. } | Entry::Empty { .. } => Ok(()),
+        }
+    }
+
+    /// Takes away everything staged and made, then the journal. Can be repeated.
+    pub(super) fn discard(&mut self, journal: &Journal) -> Result<()> {
+        for entry in &journal.entries {
+            let Some(staged) = entry.staged() else { continue };
+            // Its directory may be one that was never made.
+            let Some((directory, _)) = self.root.open_parent(entry.path())? else { continue };
+            // A directory is not ours: only files and links are staged.
+            match files::stat_at(&directory, staged) {
+                Ok(Some(stat)) if stat.kind != Kind::Directory => {}
+                Ok(_) => continue,
+                Err(error) => return Err(failed(entry.path(), "cleaned up after", error)),
+            }
+            self.noted(entry.path(), &directory)?;
+            match self.effect("unlink", staged).and_then(|()| files::remove_at(&directory, staged)) {
+                Ok(()) | Err(SystemError::ENOENT) => {}
+                Err(error) => return Err(failed(entry.path(), "cleaned up after", error)),
+            }
+        }
+        for path in journal.made.iter().rev() {
+            self.remove_directory(path)?;
+        }
+        self.flush_all()?;
+        self.remove_journal()
+    }
+
+    /// Removes a directory if it is empty. Whether it is gone.
+    fn remove_directory(&mut self, path: &GuestPath) -> Result<bool> {
+        let Some((directory, name)) = self.root.open_parent(path)? else { return Ok(true) };
+        self.noted(path, &directory)?;
+        match self.effect("rmdir", &name).and_then(|()| files::remove_directory_at(&directory, &name)) {
+            Ok(()) | Err(SystemError::ENOENT) => Ok(true),
+            // Not empty, by either name; no directory any more; mounted upon.
+            Err(SystemError::ENOTEMPTY | SystemError::EEXIST | SystemError::ENOTDIR | SystemError::EBUSY) => Ok(false),
+            Err(error) => Err(failed(path, "removed", error)),
+        }
+    }
+
+    fn noted(&mut self, path: &GuestPath, directory: &OwnedFd) -> Result<()> {
+        self.flush.directory(directory).map_err(|error| failed(path, "flushed", error))
+    }
+
+    /// Does what the journal says. Can be repeated: what is done already is found done.
+    ///
+    /// On an error also says how many entries were done before.
+    pub(super) fn carry_out(&mut self, journal: &Journal) -> Result<Report, (usize, Error)> {
+        let mut report = Report::default();
+        for (done, entry) in journal.entries.iter().enumerate() {
+            self.carry_out_one(entry, &mut report).map_err(|error| (done, error))?;
+        }
+        Ok(report)
+    }
+
+    fn carry_out_one(&mut self, entry: &Entry, report: &mut Report) -> Result<()> {
+        let path = entry.path();
+        let Some((directory, name)) = self.root.open_parent(path)? else {
+            if !matches!(entry, Entry::Remove { .. } | Entry::Empty { .. }) {
+                report.warnings.push(format!("{path}: its directory is gone, left out"));
+            }
+            return Ok(());
+        };
+        // Noted before it changes, so that nothing can fail between a change and its record.
+        self.noted(path, &directory)?;
+        match entry {
+            Entry::File { staged, .. } | Entry::Link { staged, .. } => {
+                match self.effect("rename", &name).and_then(|()| files::rename_at(&directory, staged, &name)) {
+                    Ok(()) => {}
+                    Err(SystemError::ENOENT) if self.holds(entry)? => {}
+                    Err(SystemError::ENOENT) => {
+                        report.warnings.push(format!("{path}: was changed by somebody else meanwhile, left as it is"));
+                    }
+                    Err(error) => return Err(failed(path, "replaced", error)),
+                }
+            }
+            Entry::Directory { mode, owner, .. } => match files::open_directory_at(&directory, &name) {
+                Ok(open) => {
+                    self.noted(path, &open)?;
+                    self.set_attributes(&open, &name, *mode, *owner)
+                        .map_err(|error| failed(path, "given its mode and owner", error))?;
+                }
+                Err(SystemError::ENOENT | SystemError::ENOTDIR | SystemError::ELOOP) => {
+                    report.warnings.push(format!("{path}: is no directory any more, left as it is"));
+                }
+                Err(error) => return Err(failed(path, "opened", error)),
+            },
+            Entry::Remove { .. } => {
+                match self.effect("unlink", &name).and_then(|()| files::remove_at(&directory, &name)) {
+                    Ok(()) | Err(SystemError::ENOENT) => {}
+                    Err(error) => return Err(failed(path, "removed", error)),
+                }
+            }
+            Entry::Empty { .. } => {
+                if !self.remove_directory(path)? {
+                    report.kept.push(path.clone());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the new content is in its place already.
+    fn holds(&self, entry: &Entry) -> Result<bool> {
+        let found = self.root.node(entry.path())?;
+        Ok(match (entry, found) {
+            (Entry::File { sha256, .. }, Some(Node::File(file))) => Digest::of(&file.content).hex() == *sha256,
+            (Entry::Link { target, .. }, Some(Node::Link(there))) => *target == there,
+            _ => false,
+        })
+    }
+
+    pub(super) fn finish(&mut self) -> Result<()> {
+        self.flush_all().map_err(waiting)?;
+        self.remove_journal().map_err(waiting)
+    }
+}
+
+fn failed(path: &GuestPath, done: &str, error: SystemError) -> Error {
+    let remedy = match error {
+        SystemError::ENOSPC | SystemError::EDQUOT | SystemError::EFBIG => "make room on the file system it lies on",
+        SystemError::EROFS => "mount the file system it lies on writable",
+        SystemError::EACCES | SystemError::EPERM => "run as root, and see whether an attribute protects it (lsattr)",
+        SystemError::EBUSY => "something is mounted there: unmount it, or leave the path out of the settings",
+        SystemError::EEXIST | SystemError::EISDIR => "move away what stands there",
+        _ => "look at the file system it lies on",
+    };
+    Error::not_applied(path, format_args!("cannot be {done}: {}", io::Error::from(error)), remedy)
+}
+
+/// The error, which also says that not all is done yet.
+pub(super) fn waiting(error: Error) -> Error {
+    let problem = format!("{}, so the change is not complete", error.problem());
+    Error::not_applied(error.object(), problem, format_args!("{}; the next start completes it", error.remedy()))
+}

@@ -13,7 +13,8 @@ use nix::mount::{MsFlags, mount};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 const INSIDE: &str = "HANDOFF_TEST_INSIDE";
 
@@ -162,4 +163,51 @@ fn a_file_that_is_mounted_upon_takes_the_whole_commit_back() {
         assert_eq!(recover(&root).unwrap(), Recovery::Nothing);
         assert_eq!(root.node(&GuestPath::of("/etc/hostname")).unwrap(), Some(Node::file("old", 0o644)));
     });
+}
+
+const HOLD: &str = "HANDOFF_TEST_HOLD";
+
+/// Another program that holds the lock of the account tools, as `lckpwdf(3)` takes it, for half a second, and changes
+/// a file while it does.
+fn hold_account_lock(etc: &Path) {
+    let file = fs::File::create(etc.join(".pwd.lock")).unwrap();
+    let whole = nix::libc::flock {
+        l_type: nix::libc::F_WRLCK as nix::libc::c_short,
+        l_whence: nix::libc::SEEK_SET as nix::libc::c_short,
+        l_start: 0,
+        l_len: 0,
+        l_pid: 0,
+    };
+    nix::fcntl::fcntl(&file, nix::fcntl::FcntlArg::F_SETLK(&whole)).unwrap();
+    fs::write(etc.join("ready"), "").unwrap();
+    std::thread::sleep(Duration::from_millis(500));
+    fs::write(etc.join("passwd"), "changed\n").unwrap();
+}
+
+#[test]
+fn accounts_are_not_changed_while_another_program_changes_them() {
+    if let Some(etc) = std::env::var_os(HOLD) {
+        return hold_account_lock(Path::new(&etc));
+    }
+    let scratch = tempfile::tempdir().unwrap();
+    let etc = scratch.path().join("etc");
+    fs::create_dir_all(&etc).unwrap();
+    fs::write(etc.join("passwd"), "old\n").unwrap();
+    let mut other = Command::new(std::env::current_exe().unwrap());
+    other.args(["--exact", "accounts_are_not_changed_while_another_program_changes_them"]).env(HOLD, &etc);
+    let mut other = other.stdout(Stdio::null()).spawn().unwrap();
+    let end = Instant::now() + Duration::from_secs(10);
+    while !etc.join("ready").exists() && Instant::now() < end {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let root = Root::open(scratch.path()).unwrap();
+    // Other files do not wait for it; and what the other program changed meanwhile is not overwritten.
+    commit(&root, &[write(&root, "/etc/motd", b"m".to_vec())]).unwrap();
+    assert_eq!(fs::read(etc.join("passwd")).unwrap(), b"old\n");
+    let error = commit(&root, &[write(&root, "/etc/passwd", b"ours\n".to_vec())]).unwrap_err();
+    assert!(other.wait().unwrap().success());
+    assert!(error.to_string().starts_with("/etc/passwd: was changed while it was being planned"), "{error}");
+    assert_eq!(fs::read(etc.join("passwd")).unwrap(), b"changed\n");
+    commit(&root, &[write(&root, "/etc/passwd", b"ours\n".to_vec())]).unwrap();
+    assert_eq!(fs::read(etc.join("passwd")).unwrap(), b"ours\n");
 }

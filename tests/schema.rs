@@ -129,6 +129,7 @@ fn rules() -> Vec<(&'static str, Value)> {
         ("our own keys", file("/etc/handoff/trusted-keys")),
         ("the image's keys", file("/usr/lib/handoff/trusted-keys")),
         ("our own program", file("/usr/sbin/handoff-agent")),
+        ("a name of the commit", file("/etc/.handoff-0001.new")),
         ("two interfaces of one name", interfaces(json!([{"name": "a"}, {"name": "a"}]))),
         ("two names of one card", interfaces(json!([{"name": "a"}, {"name": "b", "match": {"name": "a"}}]))),
         (

@@ -142,6 +142,9 @@ fn check_services(services: &[Service], document: &Node) -> Result<()> {
 /// Where files cannot be kept, because what lies there is gone at the next start or is no file at all.
 const PASSING: [&str; 5] = ["/proc", "/sys", "/dev", "/run", "/var/run"];
 
+/// How the names begin under which new files wait for their commit.
+const RESERVED: &str = ".handoff-";
+
 /// What another part of this program writes or relies on, and the section to use instead.
 const OTHERS: [(&str, &str); 17] = [
     ("/etc/passwd", "`users`"),
@@ -168,6 +171,11 @@ fn check_files(files: &[PlainFile], document: &Node) -> Result<()> {
     let mut paths = Unique::new();
     for (index, file) in files.iter().enumerate() {
         paths.add(file.path.clone(), document, &way(index))?;
+        if file.path.components().any(|name| name.starts_with(RESERVED)) {
+            let problem = format!("`{}` has a name that begins with {RESERVED}", file.path);
+            let remedy = "choose another name, because files under these are removed at the next start";
+            return Err(broken(document, &way(index), problem, remedy));
+        }
         let within = |area: &str| GuestPath::parse(area).is_ok_and(|area| file.path.is_within(&area));
         if let Some(area) = PASSING.iter().find(|area| within(area)) {
             let problem = format!("`{}` lies in {area}, where no file stays", file.path);

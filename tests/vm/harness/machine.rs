@@ -332,10 +332,16 @@ impl Machine {
         self.port
     }
 
-    /// Presses the power button and waits for the end. Panics where the guest does not end in a minute.
-    pub fn power_off(self) -> String {
-        assert!(qmp::order(&self.socket, "system_powerdown"), "{} has no QEMU to power it off", self.name);
-        self.wait_for_end(Duration::from_secs(60))
+    /// Presses the power button, again and again because nobody listens to it early in a boot, and returns the console
+    /// when the guest has ended. Panics where it does not in two minutes.
+    pub fn power_off(mut self) -> String {
+        for _ in 0..24 {
+            qmp::order(&self.socket, "system_powerdown");
+            if self.qemu.wait(Duration::from_secs(5)).is_some() {
+                break;
+            }
+        }
+        self.wait_for_end(Duration::from_secs(1))
     }
 
     /// Waits until the guest ends by itself (a reboot is an end, too), and returns its console.

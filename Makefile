@@ -16,7 +16,7 @@ demo:
 	@$(CARGO) run --quiet --bin handoff -- try
 
 demo-vm: deps
-	@$(CARGO) run --quiet --example demo-vm
+	@$(CARGO) run --quiet --features vm-tests --example demo-vm
 
 check:
 	@tests/check

@@ -9,6 +9,7 @@
 //! `HANDOFF_TEST_CACHE` is where the image is kept; `HANDOFF_TEST_MIRROR` is the Debian mirror it is made from.
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, clippy::print_stderr)]
 
+mod appliance;
 mod harness;
 mod harness_works;
 mod units;

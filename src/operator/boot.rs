@@ -3,11 +3,12 @@
 //! The command line is made by a pure function, [`arguments`], which `--print` shows instead of running it.
 
 use crate::error::{Error, Result};
+use crate::platform;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::io::Read as _;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command, ExitStatus};
 use std::time::{Duration, Instant};
 
 /// The program that is run.
@@ -18,6 +19,8 @@ const AGENT: &str = "/usr/sbin/handoff-agent";
 const APPEND: &str = "root=/dev/vda console=ttyS0";
 /// How often a running machine is looked at, where it has a deadline.
 const TICK: Duration = Duration::from_millis(50);
+/// How long a machine that was asked to end may take for it.
+const GRACE: Duration = Duration::from_secs(3);
 
 /// The format of a disk image.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -192,27 +195,24 @@ pub fn command_line(arguments: &[OsString]) -> String {
 /// # Errors
 /// It cannot be started, failed, or did not end in time: [`crate::Class::NotApplied`].
 pub fn run(machine: &Machine, deadline: Option<Duration>) -> Result<()> {
-    let failed = |error: std::io::Error| {
+    let failed = |error: io::Error| {
         Error::not_applied(QEMU, format_args!("cannot be run ({error})"), "install QEMU for x86-64 (qemu-system-x86)")
     };
     let mut child = Command::new(QEMU).args(arguments(machine)).spawn().map_err(failed)?;
-    let started = Instant::now();
-    let status = loop {
-        let Some(deadline) = deadline else { break child.wait().map_err(failed)? };
-        if let Some(status) = child.try_wait().map_err(failed)? {
-            break status;
-        }
-        if started.elapsed() >= deadline {
-            // Its end is what is wanted; that it already ended is no error.
-            drop(child.kill());
-            drop(child.wait());
-            return Err(Error::not_applied(
-                machine.image.display(),
-                format_args!("did not end within {} seconds, and was stopped", deadline.as_secs()),
-                "look at its console above, or give it a longer --deadline",
-            ));
-        }
-        std::thread::sleep(TICK);
+    let end = deadline.map(|deadline| (deadline, Instant::now() + deadline));
+    let status = match end {
+        None => child.wait().map_err(failed)?,
+        Some((deadline, end)) => match wait_until(&mut child, end).map_err(failed)? {
+            Some(status) => status,
+            None => {
+                stop(&mut child).map_err(failed)?;
+                return Err(Error::not_applied(
+                    machine.image.display(),
+                    format_args!("did not end within {} seconds, and was stopped", deadline.as_secs()),
+                    "look at its console above, or give it a longer --deadline",
+                ));
+            }
+        },
     };
     match status.success() {
         true => Ok(()),
@@ -222,6 +222,27 @@ pub fn run(machine: &Machine, deadline: Option<Duration>) -> Result<()> {
             "see its message above",
         )),
     }
+}
+
+/// How the child ended. `None`: it still runs when the time is over.
+fn wait_until(child: &mut Child, end: Instant) -> io::Result<Option<ExitStatus>> {
+    loop {
+        let status = child.try_wait()?;
+        if status.is_some() || Instant::now() >= end {
+            return Ok(status);
+        }
+        std::thread::sleep(TICK);
+    }
+}
+
+/// Ends the child: in order, so that the terminal is as it was, or else by force.
+fn stop(child: &mut Child) -> io::Result<()> {
+    platform::ask_to_end(child)?;
+    if wait_until(child, Instant::now() + GRACE)?.is_none() {
+        child.kill()?;
+        child.wait()?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

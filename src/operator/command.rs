@@ -85,7 +85,8 @@ Example:
     Try(Try),
     /// Run an image with a settings disk in QEMU
     ///
-    /// The console is this terminal: Ctrl-A X ends the machine. What the guest writes is forgotten unless --write is given.
+    /// The guest's serial console (ttyS0) is this terminal: Ctrl-A X ends the machine. What the guest writes is forgotten
+    /// unless --write is given.
     #[command(after_long_help = "\
 Example:
   handoff boot appliance.qcow2 --disk lb.img --ssh-port 2222

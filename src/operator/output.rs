@@ -88,10 +88,12 @@ pub fn write(path: &Path, bytes: &[u8], readers: Readers) -> Result<()> {
     if path.is_dir() {
         return Err(Error::usage(path.display(), "is a directory", "name a file"));
     }
-    if !path.symlink_metadata().is_ok_and(|old| !old.is_file()) {
-        return replace(path, bytes, readers).map_err(unwritable);
+    // What a link leads to is replaced, not the link.
+    let target = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    if !target.exists() || target.is_file() {
+        return replace(&target, bytes, readers).map_err(unwritable);
     }
-    // A block device, a pipe or a link: what it leads to is written, since nobody wants it replaced by a file.
+    // A block device or a pipe: nobody wants it replaced by a file.
     let mut file = OpenOptions::new().write(true).truncate(true).open(path).map_err(unwritable)?;
     file.write_all(bytes).map_err(unwritable)?;
     match file.sync_all() {
@@ -174,6 +176,7 @@ mod tests {
         write(&link, b"new", Readers::Owner).unwrap();
         assert!(link.is_symlink());
         assert_eq!(fs::read(&target).unwrap(), b"new");
+        assert_eq!(fs::metadata(&target).unwrap().permissions().mode() & 0o777, 0o600);
     }
 
     #[test]

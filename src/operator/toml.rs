@@ -84,6 +84,7 @@ impl<'a> Lines<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn tables_lists_and_values_become_a_document() {
@@ -122,5 +123,17 @@ mod tests {
     #[test]
     fn deep_nesting_does_not_end_the_tool() {
         assert!(parse(&format!("a = {}", "[".repeat(100_000))).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_read_without_a_panic(any in any::<String>(), likely in "[a=.,0\\[\\]{}#'\"\\\\ \n\té_+-]{0,40}") {
+            let _ = parse(&any);
+            if let Ok(node) = parse(&likely) {
+                // What was read can be written as JSON and is the same then.
+                let json = serde_json::to_vec(&node).unwrap();
+                let _: serde_json::Value = serde_json::from_slice(&json).unwrap();
+            }
+        }
     }
 }

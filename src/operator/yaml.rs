@@ -180,6 +180,7 @@ fn broken(error: &ScanError) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn json(text: &str) -> String {
         serde_json::to_string(&parse(text).unwrap()).unwrap()
@@ -274,5 +275,17 @@ mod tests {
             parse(&format!("{}1{}", "[".repeat(17), "]".repeat(17))).unwrap_err().problem().contains("more than 16")
         );
         assert!(parse(&"- 1\n".repeat(70_000)).unwrap_err().problem().contains("65536"));
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_read_without_a_panic(any in any::<String>(), likely in "[-a:,0\\[\\]{}#&*!|>'\"%@ \n\t?é]{0,40}") {
+            let _ = parse(&any);
+            if let Ok(node) = parse(&likely) {
+                // What was read can be written as JSON and is the same then.
+                let json = serde_json::to_vec(&node).unwrap();
+                let _: serde_json::Value = serde_json::from_slice(&json).unwrap();
+            }
+        }
     }
 }

@@ -51,6 +51,14 @@ pub fn run_with_deadline(command: &mut Command, deadline: Duration) -> io::Resul
     }
 }
 
+/// Asks a child to end, which it may do in order: a QEMU gives the terminal back as it was.
+#[cfg(feature = "operator")]
+pub fn ask_to_end(child: &Child) -> io::Result<()> {
+    use nix::sys::signal::{Signal, kill};
+    let number = i32::try_from(child.id()).map_err(io::Error::other)?;
+    Ok(kill(nix::unistd::Pid::from_raw(number), Signal::SIGTERM)?)
+}
+
 fn kill(child: &mut Child) -> Option<ExitStatus> {
     let _ = child.kill();
     // A killed child can hang in the kernel on a disk that does not answer. It is not waited for.

@@ -136,11 +136,15 @@ pub(super) fn plan(
         return Ok(0);
     }
     tell(out, &plan.show(diff));
-    tell(
-        out,
-        &format!("{} changes, from {}, {}\n", plan.steps.len(), one_line(&offer.place), one_line(&offer.authority)),
-    );
+    let (place, authority) = (one_line(&offer.place), one_line(&offer.authority));
+    tell(out, &format!("{}, from {place}, {authority}\n", changes(&plan)));
     Ok(0)
+}
+
+/// How many paths a plan changes, in words.
+fn changes(plan: &Plan) -> String {
+    let number = plan.steps.len();
+    format!("{number} {}", if number == 1 { "change" } else { "changes" })
 }
 
 pub(super) fn apply(root: &Root, arguments: &Arguments, out: &mut dyn Write, err: &mut dyn Write) -> Result<u8> {
@@ -170,12 +174,8 @@ pub(super) fn apply_offer(run: &mut Run<'_>, offer: &Offer, mode: Mode, err: &mu
     let (outcome, message) = if plan.is_empty() {
         (Outcome::Unchanged, format!("nothing to do: {subject} is in place, as {place} says, {authority}"))
     } else {
-        let changes = plan.steps.len();
-        let noun = if changes == 1 { "change" } else { "changes" };
-        (
-            Outcome::Applied,
-            format!("applied {subject}: {changes} {noun} from {place}, {authority}, in {milliseconds} ms"),
-        )
+        let changes = changes(&plan);
+        (Outcome::Applied, format!("applied {subject}: {changes} from {place}, {authority}, in {milliseconds} ms"))
     };
     let mut status = Status::new(mode, outcome, message, &run.state);
     status.source = Some(offer.place.clone());

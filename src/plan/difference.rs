@@ -57,8 +57,9 @@ enum Want<'a> {
     Entry(&'a Entry),
     /// It was ours, and the settings no longer speak of it: this is what it replaced.
     GiveBack(Option<Node>),
-    /// A directory that is needed for something below it.
-    Parent,
+    /// A directory that is needed for something below it. It is ours where it is needed only for what is ours: below what
+    /// stays when it leaves the settings, it stays too.
+    Parent { ours: bool },
 }
 
 pub(super) fn difference(desired: &Desired, situation: &Situation<'_>) -> Result<Difference> {
@@ -82,23 +83,23 @@ pub(super) fn difference(desired: &Desired, situation: &Situation<'_>) -> Result
 
 /// Every directory above something that shall stand is wanted, if only as a parent.
 fn add_parents(wants: &mut BTreeMap<GuestPath, Want<'_>>) {
-    let stands = |want: &Want<'_>| match want {
-        Want::Entry(entry) => entry.node.is_some(),
-        Want::GiveBack(node) => node.is_some(),
-        Want::Parent => true,
+    let stands = |(path, want): (&GuestPath, &Want<'_>)| match want {
+        Want::Entry(entry) if entry.node.is_some() => Some((path.clone(), entry.keeping == Keeping::Owned)),
+        Want::GiveBack(Some(_)) => Some((path.clone(), false)),
+        _ => None,
     };
-    let standing: Vec<GuestPath> =
-        wants.iter().filter(|(_, want)| stands(want)).map(|(path, _)| path.clone()).collect();
-    for path in standing {
+    let standing: Vec<(GuestPath, bool)> = wants.iter().filter_map(stands).collect();
+    for (path, owned) in standing {
         let mut next = path.parent();
         while let Some(parent) = next {
             next = parent.parent();
             if next.is_none() {
                 break;
             }
-            let want = wants.entry(parent).or_insert(Want::Parent);
-            if matches!(want, Want::GiveBack(None)) {
-                *want = Want::Parent;
+            match wants.entry(parent).or_insert(Want::Parent { ours: owned }) {
+                Want::Parent { ours } => *ours &= owned,
+                want @ Want::GiveBack(None) => *want = Want::Parent { ours: owned },
+                _ => {}
             }
         }
     }
@@ -197,7 +198,7 @@ impl Work<'_> {
     fn try_path(&mut self, path: &GuestPath, want: &Want<'_>) -> Result<()> {
         let now = self.situation.guest.node(path)?;
         match want {
-            Want::Parent => self.parent(path, now),
+            Want::Parent { ours } => self.parent(path, now, *ours),
             Want::Entry(entry) => {
                 match entry.keeping {
                     Keeping::Seeded if now.is_some() => return Ok(()),
@@ -222,21 +223,27 @@ impl Work<'_> {
                 if !self.same(&trace, &owned.ours) && !self.same(&trace, &Trace::of(node.as_ref())) {
                     self.keep(path, now.as_ref());
                 }
-                self.change(path, now, node.clone(), true)
+                // What everybody may read in the guest may be read in a plan. What it replaces is judged where it is shown.
+                let secret = matches!(node, Some(Node::File(file)) if file.mode & 0o004 == 0);
+                self.change(path, now, node.clone(), secret)
             }
         }
     }
 
-    fn parent(&mut self, path: &GuestPath, now: Option<Node>) -> Result<()> {
+    fn parent(&mut self, path: &GuestPath, now: Option<Node>, ours: bool) -> Result<()> {
         let made = Node::directory(0o755);
         match now {
             None => {
-                let owned = Owned { ours: Trace::of(Some(&made)), replaced: Trace::Absent };
-                self.found.owned.insert(path.clone(), owned);
+                if ours {
+                    let owned = Owned { ours: Trace::of(Some(&made)), replaced: Trace::Absent };
+                    self.found.owned.insert(path.clone(), owned);
+                }
                 self.found.steps.push(Step::MakeDirectory { path: path.clone(), mode: 0o755, owner: Owner::ROOT });
             }
             Some(_) => {
-                self.stays_ours(path);
+                if ours {
+                    self.stays_ours(path);
+                }
                 // A link in the middle is followed by the view and by the engine, which judge whether it is safe.
                 if self.situation.guest.kind(path)? != Some(Kind::Directory) {
                     return Err(in_the_way(path, "is not a directory, and something is wanted below it"));

@@ -70,6 +70,19 @@ impl Error {
     /// An error of the given class. `object` names the thing, `problem` says what is wrong with it, `remedy` what to do;
     /// all three without a full stop, and without anything secret.
     pub fn new(class: Class, object: impl fmt::Display, problem: impl fmt::Display, remedy: impl fmt::Display) -> Self {
+        Self::of_parts(class, &object, &problem, &remedy)
+    }
+
+    /// What every constructor ends in. Not generic, and never inlined, because there are hundreds of places that call it and
+    /// the agent is small.
+    #[cold]
+    #[inline(never)]
+    fn of_parts(
+        class: Class,
+        object: &dyn fmt::Display,
+        problem: &dyn fmt::Display,
+        remedy: &dyn fmt::Display,
+    ) -> Self {
         Error { class, object: object.to_string(), problem: problem.to_string(), remedy: remedy.to_string() }
     }
 
@@ -121,6 +134,7 @@ impl Error {
     /// The same failure about a more exact object: `found in` becomes part of the front.
     #[must_use]
     pub fn within(mut self, outer: impl fmt::Display) -> Self {
+        let outer: &dyn fmt::Display = &outer;
         self.object = format!("{outer}: {}", self.object);
         self
     }

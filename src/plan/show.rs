@@ -64,7 +64,9 @@ fn show_step(text: &mut String, step: &Step) {
         return;
     };
     for line in changed_lines(before, after) {
-        let _ = writeln!(text, "    {}", one_line(&line));
+        // A tab is plain text to everybody; what else controls a terminal is not.
+        let parts: Vec<String> = line.split('\t').map(one_line).collect();
+        let _ = writeln!(text, "    {}", parts.join("\t"));
     }
 }
 

@@ -4,45 +4,51 @@
 use crate::plan::Poke;
 use crate::platform;
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-/// How long one tool may take.
-const DEADLINE: Duration = Duration::from_secs(15);
+/// How long all of them may take. Reading all units again takes systemd a fraction of a second, and was seen to take 12 s
+/// on a loaded host. `TimeoutStartSec` of `handoff.service` is longer than this and the longest wait for settings.
+const DEADLINE: Duration = Duration::from_secs(60);
 
 /// Carries out the pokes in order. Returns a line for each that failed.
 pub fn poke(pokes: &[Poke]) -> Vec<String> {
-    let attempt = |poke: &Poke| match carry_out(poke) {
+    let end = Instant::now() + DEADLINE;
+    let attempt = |poke: &Poke| match carry_out(poke, end) {
         Ok(()) => None,
         Err(reason) => Some(format!("could not {poke}: {reason}; the next boot will")),
     };
     pokes.iter().filter_map(attempt).collect()
 }
 
-fn carry_out(poke: &Poke) -> Result<(), String> {
+fn carry_out(poke: &Poke, end: Instant) -> Result<(), String> {
     const SYSTEMCTL: &str = "/usr/bin/systemctl";
     const NETWORKCTL: &str = "/usr/bin/networkctl";
     match poke {
         Poke::SetHostname(name) => platform::set_hostname(name).map_err(|error| error.to_string()),
         Poke::RenameInterface { from, to } => platform::rename_interface(from, to).map_err(|error| error.to_string()),
-        Poke::ReloadInit => tool(SYSTEMCTL, &["daemon-reload"]),
+        Poke::ReloadInit => tool(SYSTEMCTL, &["daemon-reload"], end),
         // Without --no-block a job started from a unit that the job waits for would never end.
-        Poke::Stop(unit) => tool(SYSTEMCTL, &["--no-block", "stop", unit]),
-        Poke::Start(unit) => tool(SYSTEMCTL, &["--no-block", "start", unit]),
-        Poke::Restart(unit) => tool(SYSTEMCTL, &["--no-block", "try-restart", unit]),
+        Poke::Stop(unit) => tool(SYSTEMCTL, &["--no-block", "stop", unit], end),
+        Poke::Start(unit) => tool(SYSTEMCTL, &["--no-block", "start", unit], end),
+        Poke::Restart(unit) => tool(SYSTEMCTL, &["--no-block", "try-restart", unit], end),
         Poke::ReloadNetwork if !platform::is_networkd_running() => Ok(()),
-        Poke::ReloadNetwork => tool(NETWORKCTL, &["reload"]),
+        Poke::ReloadNetwork => tool(NETWORKCTL, &["reload"], end),
     }
 }
 
-/// Runs a tool that the image holds, with an empty environment and a deadline.
-fn tool(path: &str, arguments: &[&str]) -> Result<(), String> {
+/// Runs a tool that the image holds, with an empty environment, until `end` at the latest.
+fn tool(path: &str, arguments: &[&str], end: Instant) -> Result<(), String> {
+    let left = end.saturating_duration_since(Instant::now());
+    if left.is_zero() {
+        return Err(format!("the pokes before took all of the {} s there are", DEADLINE.as_secs()));
+    }
     let mut command = Command::new(path);
     command.args(arguments).env_clear().current_dir("/");
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    match platform::run_with_deadline(&mut command, DEADLINE) {
+    match platform::run_with_deadline(&mut command, left) {
         Ok(Some(status)) if status.success() => Ok(()),
         Ok(Some(status)) => Err(format!("{path} {} ended with {status}", arguments.join(" "))),
-        Ok(None) => Err(format!("{path} did not end within {} s and was stopped", DEADLINE.as_secs())),
+        Ok(None) => Err(format!("{path} did not end within {} s and was stopped", left.as_secs())),
         Err(error) => Err(format!("{path}: {error}")),
     }
 }

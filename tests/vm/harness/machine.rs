@@ -111,6 +111,13 @@ impl Builder {
         self.drive(path, "ide-cd", "format=raw,media=cdrom,readonly=on")
     }
 
+    /// A slot in which [`Machine::attach`] puts a disk while the guest runs.
+    #[must_use]
+    pub fn slot_for_a_disk(mut self) -> Self {
+        self.devices.extend(["-device".into(), "pcie-root-port,id=late-slot,chassis=1".into()]);
+        self
+    }
+
     /// Another interface.
     #[must_use]
     pub fn nic(mut self, nic: Nic) -> Self {
@@ -274,6 +281,17 @@ impl Machine {
             }
             std::thread::sleep(Duration::from_millis(50));
         }
+    }
+
+    /// Puts a disk that the guest may not write into the slot of [`Builder::slot_for_a_disk`].
+    pub fn attach(&self, disk: &Path) {
+        let file = disk.to_str().unwrap();
+        let node = format!(
+            r#"{{"driver":"raw","node-name":"late","read-only":true,"file":{{"driver":"file","read-only":true,"filename":"{file}"}}}}"#
+        );
+        qmp::order_with(&self.socket, "blockdev-add", &node);
+        let device = r#"{"driver":"virtio-blk-pci","drive":"late","bus":"late-slot"}"#;
+        qmp::order_with(&self.socket, "device_add", device);
     }
 
     /// Waits until the guest's SSH server answers. Panics at the deadline.

@@ -7,17 +7,23 @@ use std::time::Duration;
 
 /// Gives one order, `quit`, `system_powerdown` or `system_reset`. `false` where QEMU is not there to take it.
 pub fn order(socket: &Path, name: &str) -> bool {
-    try_order(socket, name).is_ok_and(|answer| answer.contains("\"return\""))
+    try_order(socket, name, "{}").is_ok_and(|answer| answer.contains("\"return\""))
 }
 
-fn try_order(socket: &Path, name: &str) -> std::io::Result<String> {
+/// Gives an order with arguments, a JSON object. Panics where QEMU does not carry it out.
+pub fn order_with(socket: &Path, name: &str, arguments: &str) {
+    let answer = try_order(socket, name, arguments).unwrap();
+    assert!(answer.contains("\"return\""), "QEMU was told {name} {arguments} and said {answer}");
+}
+
+fn try_order(socket: &Path, name: &str, arguments: &str) -> std::io::Result<String> {
     let mut stream = UnixStream::connect(socket)?;
     stream.set_read_timeout(Some(Duration::from_secs(5)))?;
     let mut lines = BufReader::new(stream.try_clone()?).lines().take(100);
     lines.next().transpose()?; // The greeting.
     let mut answer = String::new();
-    for execute in ["qmp_capabilities", name] {
-        writeln!(stream, "{{\"execute\":\"{execute}\"}}")?;
+    for (execute, arguments) in [("qmp_capabilities", "{}"), (name, arguments)] {
+        writeln!(stream, "{{\"execute\":\"{execute}\",\"arguments\":{arguments}}}")?;
         // Events may come before the answer.
         for line in lines.by_ref() {
             answer = line?;

@@ -22,6 +22,8 @@ const MODULES: [&str; 9] = [
     "net_failover",
     "virtio_net",
 ];
+/// Those that make optical drives visible. Looking for drives takes the kernel a second, so not every guest has them.
+const OPTICAL_MODULES: [&str; 7] = ["scsi_common", "scsi_mod", "cdrom", "libata", "libahci", "ahci", "sr_mod"];
 
 /// A root in memory. Nothing of it is left after a boot but the console.
 #[derive(Debug)]
@@ -57,16 +59,28 @@ impl TinyRoot {
         let mut start = String::from(
             "#!/bin/sh\nmount -t proc proc /proc\nmount -t sysfs sys /sys\nmount -t devtmpfs dev /dev\nmount -t tmpfs run /run\n",
         );
-        for name in MODULES {
+        let optical = OPTICAL_MODULES.iter().map(|name| (name, "[ -e /optical ] && "));
+        for (name, when) in MODULES.iter().map(|name| (name, "")).chain(optical) {
             // Some of them are built in, or do not exist, in other kernels.
             let Some(module) = image.find_module(name) else { continue };
             base = base.file(&format!("/lib/modules/{name}.ko"), 0o644, fs::read(module).unwrap());
-            start += &format!("insmod /lib/modules/{name}.ko\n");
+            start += &format!("{when}insmod /lib/modules/{name}.ko\n");
         }
         start += "exec \"$(sed -n 's/.*rdinit2=\\([^ ]*\\).*/\\1/p' /proc/cmdline)\" \"$@\"\n";
         let base = base.file("/init", 0o755, start);
         tree::write(&root, &base.and(layer.clone()), None);
         TinyRoot { scratch, root }
+    }
+
+    /// The same root in a machine that has optical drives.
+    pub fn with_optical_drives(self) -> Self {
+        fs::write(self.root.join("optical"), "").unwrap();
+        self
+    }
+
+    /// Adds a shell script.
+    pub fn program(&self, path: &str, script: &str) {
+        tree::write(&self.root, &Layer::new().file(path, 0o755, format!("#!/bin/sh\n{script}")), None);
     }
 
     /// A machine that runs the agent as PID 1 on this root. Its deadline, disks and the rest are the caller's to set.

@@ -4,11 +4,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 /// Where Debian keeps each program, for the message about a missing one.
-const PACKAGES: [(&str, &str); 12] = [
+const PACKAGES: [(&str, &str); 16] = [
     ("cp", "coreutils"),
     ("cpio", "cpio"),
     ("debugfs", "e2fsprogs"),
     ("e2fsck", "e2fsprogs"),
+    ("genisoimage", "genisoimage"),
+    ("mcopy", "mtools"),
+    ("mkfs.vfat", "dosfstools"),
     ("mmdebstrap", "mmdebstrap"),
     ("qemu-system-x86_64", "qemu-system-x86"),
     ("setpriv", "util-linux"),
@@ -17,6 +20,7 @@ const PACKAGES: [(&str, &str); 12] = [
     ("systemd-nspawn", "systemd-container"),
     ("timeout", "coreutils"),
     ("busybox", "busybox-static"),
+    ("xorriso", "xorriso"),
 ];
 
 /// The top of the repository.
@@ -39,6 +43,11 @@ pub fn find(name: &str) -> PathBuf {
         let package = PACKAGES.iter().find(|(program, _)| *program == name).map_or(name, |(_, package)| package);
         panic!("{name} is not installed, and the tests on machines need it; run `make deps` as root, or install the package {package}")
     })
+}
+
+/// A command for an installed program.
+pub fn program(name: &str) -> Command {
+    Command::new(find(name))
 }
 
 /// Panics where the tests do not run as root, saying why they must.

@@ -6,6 +6,7 @@ use super::deferral;
 use super::offer;
 use super::status::{Mode, Outcome, STATUS_PATH, Status, subject};
 use crate::class::{Class, Failure};
+use crate::commit;
 use crate::commit::state::State;
 use crate::error::{Error, Result};
 use crate::guest::{Facts, GuestPath, View};
@@ -23,7 +24,7 @@ pub(super) fn boot(root: &Root, arguments: &Arguments, pid1: bool, err: &mut dyn
         && status.mode == Mode::Pid1
         && status.outcome != Outcome::Deferred
     {
-        return Ok(0);
+        return Ok(exit_code(&status));
     }
     let result = prepare(root, mode).and_then(|prepared| {
         let result = attempt(root, arguments, mode, err);
@@ -47,7 +48,17 @@ pub fn give_up(root: &Root, _arguments: &Arguments, err: &mut dyn Write) -> Resu
         "did not end within its deadline and was stopped",
         "start the guest again; if it stays so, look for a disk that does not answer",
     );
-    finish(refused(root, Mode::Pid1, &error), Instant::now(), err)
+    let started = Instant::now();
+    // It may have been stopped in the middle of a commit. No boot goes on with half of one.
+    let recovered = prepare(root, Mode::Pid1).and_then(|prepared| {
+        let recovered = recover(root, err);
+        drop(prepared);
+        recovered
+    });
+    if let Err(error) = recovered {
+        warn(err, &[error.to_string()]);
+    }
+    finish(refused(root, Mode::Pid1, &error), started, err)
 }
 
 /// As PID 1: makes the root writable, and tells the parent which init the class wants.
@@ -100,7 +111,11 @@ fn attempt(root: &Root, arguments: &Arguments, mode: Mode, err: &mut dyn Write) 
 /// What becomes of the boot after a refusal.
 fn refused(root: &Root, mode: Mode, error: &Error) -> Status {
     // A class or a memory that cannot be read is no leave to go on: the stricter default holds.
-    let failure = Class::load(root).map_or(Failure::Stop, |class| class.policy.failure);
+    let mut failure = Class::load(root).map_or(Failure::Stop, |class| class.policy.failure);
+    // Half of a commit is neither the old settings nor the new ones.
+    if commit::interrupted(root).unwrap_or(true) {
+        failure = Failure::Stop;
+    }
     let state = State::load(root).unwrap_or_default();
     let code = error.class().exit_code();
     let (outcome, message) = match failure {
@@ -132,9 +147,14 @@ fn finish(mut status: Status, started: Instant, err: &mut dyn Write) -> Result<u
     if status.mode == Mode::Pid1 {
         platform::log_to_kernel(&status.line(), status.code != 0);
     }
-    Ok(match status.outcome {
+    Ok(exit_code(&status))
+}
+
+/// 0 and 14 let the boot go on.
+fn exit_code(status: &Status) -> u8 {
+    match status.outcome {
         Outcome::Applied | Outcome::Unchanged | Outcome::NoSettings | Outcome::Continued | Outcome::Deferred => 0,
         Outcome::LastGood => crate::error::Class::LastGood.exit_code(),
         Outcome::Stopped => status.code,
-    })
+    }
 }

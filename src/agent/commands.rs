@@ -104,13 +104,13 @@ pub(super) fn recover(root: &Root, err: &mut dyn Write) -> Result<()> {
     Ok(())
 }
 
-/// Commits a plan and does its pokes. Returns what the pokes could not do, one line each.
+/// Commits a plan and does its pokes. Returns what was found otherwise than expected and what could not be told, one line
+/// each.
 pub(super) fn carry_out(root: &Root, plan: &Plan) -> Result<Vec<String>> {
     let steps = plan.all_steps();
-    if !steps.is_empty() {
-        commit::commit(root, &steps)?;
-    }
-    Ok(crate::handoff::poke(&plan.pokes))
+    let mut warnings = commit::commit(root, &steps)?.warnings;
+    warnings.extend(crate::handoff::poke(&plan.pokes));
+    Ok(warnings)
 }
 
 pub(super) fn plan(

@@ -53,7 +53,7 @@ pub(super) fn remember(
     state.version = 1;
     state.owned = std::mem::take(&mut difference.owned);
     state.accounts = desired.accounts.clone();
-    state.identity = Some(crate::render::identity::identity_of(incoming.settings));
+    state.identity = desired.identity.clone().or(state.identity);
     let same_settings = previous.current().is_some_and(|committed| committed.digest == incoming.digest);
     if !same_settings {
         state.generation = previous.generation.saturating_add(1);

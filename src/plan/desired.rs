@@ -34,6 +34,8 @@ pub struct Desired {
     entries: BTreeMap<GuestPath, Entry>,
     /// Accounts and groups that are ours from now on; recorded with the generation.
     pub accounts: Accounts,
+    /// The instance id for which the guest's identity is made from now on. `None`: as before.
+    pub identity: Option<String>,
     /// Soft failures, each one line that says what was done instead.
     pub warnings: Vec<String>,
 }

@@ -48,7 +48,7 @@ impl Bench {
             }
         }
         self.state.accounts = desired.accounts.clone();
-        self.state.identity = Some(settings.instance.as_ref().map(|i| i.id.to_string()).unwrap_or_default());
+        self.state.identity = desired.identity.clone();
         self.assert_settled(settings);
         desired
     }

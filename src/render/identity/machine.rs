@@ -18,9 +18,11 @@ pub fn identity_of(settings: &Settings) -> String {
 /// Puts a new identity where the guest has another id's or none, and fills a machine-id that is missing.
 ///
 /// The entries are [`Keeping::Edited`]: an identity is made once and never given back. The planner records
-/// [`identity_of`] with the generation.
+/// the id with the generation.
 pub(super) fn render(context: &Context<'_>, desired: &mut Desired) -> Result<()> {
-    let new = context.previous.identity.as_deref() != Some(identity_of(context.settings).as_str());
+    let identity = identity_of(context.settings);
+    let new = context.previous.identity.as_deref() != Some(identity.as_str());
+    desired.identity = Some(identity);
     machine_id(context, new, desired)?;
     if new {
         host_keys(context, desired)?;

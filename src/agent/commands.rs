@@ -104,15 +104,6 @@ pub(super) fn recover(root: &Root, err: &mut dyn Write) -> Result<()> {
     Ok(())
 }
 
-/// Commits a plan and does its pokes. Returns what was found otherwise than expected and what could not be told, one line
-/// each.
-pub(super) fn carry_out(root: &Root, plan: &Plan) -> Result<Vec<String>> {
-    let steps = plan.all_steps();
-    let mut warnings = commit::commit(root, &steps)?.warnings;
-    warnings.extend(crate::handoff::poke(&plan.pokes));
-    Ok(warnings)
-}
-
 pub(super) fn plan(
     root: &Root,
     arguments: &Arguments,
@@ -159,27 +150,28 @@ pub(super) fn apply(root: &Root, arguments: &Arguments, out: &mut dyn Write, err
     Ok(0)
 }
 
-/// Plans and commits an offer, and says what came of it.
+/// Plans and commits an offer, does the pokes, and says what came of it.
 pub(super) fn apply_offer(run: &mut Run<'_>, offer: &Offer, mode: Mode, err: &mut dyn Write) -> Result<Status> {
-    let plan = run.plan(offer)?;
-    let mut warnings = plan.warnings.clone();
-    let unpoked = carry_out(run.root, &plan)?;
-    warnings.extend(unpoked);
+    let mut plan = run.plan(offer)?;
+    let is_empty = plan.is_empty();
+    let (number, changes) = (plan.steps.len(), changes(&plan));
+    let mut warnings = std::mem::take(&mut plan.warnings);
+    warnings.extend(commit::commit(run.root, &plan.take_steps())?.warnings);
+    warnings.extend(crate::handoff::poke(&plan.pokes));
     warn(err, &warnings);
-    run.state = plan.state.clone();
+    run.state = plan.state;
     let subject = subject(&run.state);
     let milliseconds = u64::try_from(run.started.elapsed().as_millis()).unwrap_or(u64::MAX);
     let place = &offer.place;
     let authority = &offer.authority;
-    let (outcome, message) = if plan.is_empty() {
+    let (outcome, message) = if is_empty {
         (Outcome::Unchanged, format!("nothing to do: {subject} is in place, as {place} says, {authority}"))
     } else {
-        let changes = changes(&plan);
         (Outcome::Applied, format!("applied {subject}: {changes} from {place}, {authority}, in {milliseconds} ms"))
     };
     let mut status = Status::new(mode, outcome, message, &run.state);
     status.source = Some(offer.place.clone());
-    status.changes = plan.steps.len();
+    status.changes = number;
     status.warnings = warnings;
     status.milliseconds = milliseconds;
     Ok(status)

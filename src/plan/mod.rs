@@ -45,6 +45,13 @@ impl Plan {
     pub fn all_steps(&self) -> Vec<Step> {
         self.steps.iter().chain(&self.bookkeeping).cloned().collect()
     }
+
+    /// The same, taken out of the plan, because two copies of all that is written would be much memory.
+    pub fn take_steps(&mut self) -> Vec<Step> {
+        let mut steps = std::mem::take(&mut self.steps);
+        steps.append(&mut self.bookkeeping);
+        steps
+    }
 }
 
 /// What the planner compares with what.

@@ -5,8 +5,11 @@ use crate::error::one_line;
 use crate::guest::Node;
 use std::fmt::{self, Write as _};
 
-/// The most lines of one file that are compared line by line; larger files are shown as changed as a whole.
-const MAX_LINES: usize = 2000;
+/// The most lines of one file that are shown at all.
+const MAX_LINES: usize = 10_000;
+/// The largest table with which lines are compared, in cells of two bytes. Where it would be larger, the shortest difference is
+/// not looked for.
+const MAX_CELLS: usize = 1 << 17;
 /// Unchanged lines that are shown around a change.
 const AROUND: usize = 2;
 
@@ -72,14 +75,13 @@ fn show_step(text: &mut String, step: &Step) {
 
 /// The lines that differ, each with `- `, `+ ` or, around them, two spaces before it.
 fn changed_lines(before: &str, after: &str) -> Vec<String> {
+    let count = |text: &str| text.bytes().filter(|byte| *byte == b'\n').count();
+    if count(before) > MAX_LINES || count(after) > MAX_LINES {
+        return vec!["(too long to show)".to_owned()];
+    }
     let before: Vec<&str> = before.lines().collect();
     let after: Vec<&str> = after.lines().collect();
-    let marked = if before.len() > MAX_LINES || after.len() > MAX_LINES {
-        let gone = before.iter().map(|line| ('-', *line));
-        gone.chain(after.iter().map(|line| ('+', *line))).collect()
-    } else {
-        aligned(&before, &after)
-    };
+    let marked = aligned(&before, &after);
     let near = |index: usize| {
         let from = index.saturating_sub(AROUND);
         let window = marked.iter().skip(from).take(index - from + AROUND + 1);
@@ -109,9 +111,12 @@ fn aligned<'a>(before: &[&'a str], after: &[&'a str]) -> Vec<(char, &'a str)> {
     let old = before.get(front..before.len() - back).unwrap_or_default();
     let new = after.get(front..after.len() - back).unwrap_or_default();
     let width = new.len() + 1;
-    let mut table = vec![0_u16; (old.len() + 1) * width];
+    let cells = (old.len() + 1) * width;
+    // Without a table every cell counts as 0, and what follows still leads from the one text to the other.
+    let mut table = vec![0_u16; if cells > MAX_CELLS { 0 } else { cells }];
+    let rows = if table.is_empty() { &[] } else { old };
     let cell = |table: &[u16], row: usize, column: usize| table.get(row * width + column).copied().unwrap_or(0);
-    for (row, a) in old.iter().enumerate().rev() {
+    for (row, a) in rows.iter().enumerate().rev() {
         for (column, b) in new.iter().enumerate().rev() {
             let length = if a == b {
                 cell(&table, row + 1, column + 1) + 1
@@ -163,7 +168,9 @@ mod tests {
 
     #[test]
     fn marked_lines_always_give_back_both_texts() {
-        let texts = ["", "a\n", "a\nb\n", "b\na\n", "a\nb\nc\nb\na\n", "c\nb\na\nb\nc\n", "b\nb\nb\n"];
+        let many: Vec<String> = ["x", "y"].map(|mark| (0..600).map(|n| format!("{mark}{}\n", n % 7)).collect()).into();
+        let texts =
+            [&many[0], &many[1], "", "a\n", "a\nb\n", "b\na\n", "a\nb\nc\nb\na\n", "c\nb\na\nb\nc\n", "b\nb\nb\n"];
         for before in texts {
             for after in texts {
                 let (a, b): (Vec<_>, Vec<_>) = (before.lines().collect(), after.lines().collect());

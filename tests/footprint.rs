@@ -1,0 +1,218 @@
+//! What the agent costs and what it does to a system, seen from outside: a static program, small, little memory, no process
+//! started, and nothing opened for writing when there is nothing to do.
+//!
+//! HANDOFF_TEST_AGENT names the program as it is shipped (`dist/handoff-agent`); without it, cargo's own build is used, of which
+//! size and memory say nothing.
+
+#![cfg(feature = "operator")]
+#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::print_stdout, clippy::unwrap_used)]
+#![cfg(target_os = "linux")]
+
+mod proof;
+
+use proof::{Guest, agent, assert_untouched, has, is_shipped, operators_key};
+use serde_json::{Value, json};
+use std::fs;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+const MAX_SIZE: u64 = 1 << 20;
+const MAX_MEMORY_KIB: u64 = 6 << 10;
+
+/// What begins a word of little-endian ELF64 at this place.
+fn word(bytes: &[u8], at: usize, length: usize) -> usize {
+    bytes[at..at + length].iter().rev().fold(0, |value, byte| value << 8 | usize::from(*byte))
+}
+
+/// The interpreter and the libraries that an ELF64 program asks for: whether there is one, and how many.
+fn asks_for(program: &[u8]) -> (bool, usize) {
+    assert_eq!(&program[..6], b"\x7fELF\x02\x01", "little-endian ELF64");
+    let (table, size, count) = (word(program, 32, 8), word(program, 54, 2), word(program, 56, 2));
+    let (mut interpreter, mut needed) = (false, 0);
+    for header in (0..count).map(|index| table + index * size) {
+        match word(program, header, 4) {
+            3 => interpreter = true,
+            2 => {
+                let (start, length) = (word(program, header + 8, 8), word(program, header + 32, 8));
+                let tags = (start..start + length).step_by(16).map(|at| word(program, at, 8));
+                needed += tags.take_while(|tag| *tag != 0).filter(|tag| *tag == 1).count();
+            }
+            _ => {}
+        }
+    }
+    (interpreter, needed)
+}
+
+#[test]
+fn the_agent_is_one_small_static_file() {
+    // A dynamic program, so that a check that sees nothing is noticed.
+    let this = fs::read(std::env::current_exe().unwrap()).unwrap();
+    let (interpreter, needed) = asks_for(&this);
+    assert!(!cfg!(target_env = "gnu") || (interpreter && needed > 0), "this test is a dynamic program");
+    if !is_shipped("the_agent_is_one_small_static_file") {
+        return;
+    }
+    let program = fs::read(agent()).unwrap();
+    assert_eq!(asks_for(&program), (false, 0), "interpreter, libraries");
+    println!("agent: {} KiB", program.len() / 1024);
+    assert!(program.len() as u64 <= MAX_SIZE, "{} bytes", program.len());
+}
+
+/// Valid settings of at least 300 KiB: many users with keys, hosts, files.
+fn large() -> String {
+    let key = operators_key().public_line().unwrap();
+    let users: Vec<Value> = (0..400)
+        .map(|n| {
+            json!({ "name": format!("user{n}"), "groups": ["users"], "sudo": "password",
+                    "ssh_authorized_keys": [format!("{key}-{n}"), format!("{key}-other-{n}")] })
+        })
+        .collect();
+    let hosts: Vec<Value> = (0..1000)
+        .map(|n| json!({ "address": format!("10.0.{}.{}", n / 250, n % 250 + 1), "names": [format!("host-{n}.example.net")] }))
+        .collect();
+    let files: Vec<Value> = (0..200)
+        .map(
+            |n| json!({ "path": format!("/srv/app/{}/{n}.conf", n % 10), "content": format!("line {n}\n").repeat(90) }),
+        )
+        .collect();
+    let settings = json!({ "version": 1, "instance": { "id": "large", "serial": 1 }, "hostname": "large",
+        "users": users, "hosts": hosts, "files": files });
+    let text = settings.to_string();
+    assert!(text.len() > 300 << 10 && text.len() < 400 << 10, "{}", text.len());
+    text
+}
+
+/// The peak of a run's memory in KiB, as the kernel counts it. The run is held at its end until it has been read.
+fn peak(guest: &Guest, arguments: &[&str]) -> u64 {
+    let trace = guest.beside("trace");
+    let mut strace = Command::new("strace");
+    strace.args(["-q", "-o"]).arg(&trace).args([
+        "-e",
+        "trace=exit_group",
+        "-e",
+        "inject=exit_group:delay_enter=400000",
+    ]);
+    let mut child = strace
+        .arg(agent())
+        .arg("--root")
+        .arg(guest.root())
+        .args(arguments)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let children = format!("/proc/{0}/task/{0}/children", child.id());
+    let name = agent().file_name().unwrap().to_str().unwrap()[..13].to_owned();
+    let mut peak = 0;
+    let started = Instant::now();
+    while child.try_wait().unwrap().is_none() {
+        assert!(started.elapsed() < Duration::from_secs(60));
+        let processes = fs::read_to_string(&children).unwrap_or_default();
+        for process in processes.split_whitespace() {
+            let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
+            let field =
+                |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim).unwrap_or_default();
+            // Before it executes the agent, the process is a copy of strace.
+            if field("Name:") == name {
+                let kib = field("VmHWM:").trim_end_matches(" kB").parse().unwrap_or(0);
+                peak = peak.max(kib);
+            }
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert!(child.wait().unwrap().success(), "{arguments:?}");
+    assert!(peak > 0, "no peak was seen");
+    peak
+}
+
+#[test]
+fn little_memory_is_enough_for_large_settings() {
+    let test = "little_memory_is_enough_for_large_settings";
+    if !has("strace", test) {
+        return;
+    }
+    let shipped = is_shipped(test);
+    let guest = Guest::debian();
+    let text = large();
+    let source = guest.offer(&text);
+    let changed = text.replace("\"serial\":1", "\"serial\":2").replace("line ", "other ").replace("host-", "node-");
+    let runs: [(&[&str], &str); 6] = [
+        (&["plan"], &source),
+        (&["plan", "--diff"], &source),
+        (&["apply"], &source),
+        (&["apply"], &source),
+        (&["plan", "--diff"], &changed),
+        (&["apply"], &changed),
+    ];
+    for (command, offered) in runs {
+        if offered == changed {
+            guest.offer(&changed);
+        }
+        let arguments = [&["--source", &source], command].concat();
+        let kib = peak(&guest, &arguments);
+        println!("{command:?} of {} KiB of settings: {kib} KiB at most", text.len() >> 10);
+        assert!(!shipped || kib <= MAX_MEMORY_KIB, "{command:?} took {kib} KiB");
+    }
+    for command in [&["status"][..], &["rollback"], &["reset"]] {
+        let kib = peak(&guest, command);
+        println!("{command:?}: {kib} KiB at most");
+        assert!(!shipped || kib <= MAX_MEMORY_KIB, "{command:?} took {kib} KiB");
+    }
+}
+
+/// The system calls of a run of the agent, one a line, of these kinds.
+fn calls(guest: &Guest, kinds: &str, arguments: &[&str]) -> Vec<String> {
+    let trace = guest.beside("trace");
+    let mut strace = Command::new("strace");
+    strace.args(["-f", "-qq", "-y", "-s", "200", "-o"]).arg(&trace).arg("-e").arg(format!("trace={kinds}"));
+    proof::run(strace.arg(agent()).arg("--root").arg(guest.root()).args(arguments)).succeeded();
+    fs::read_to_string(&trace).unwrap().lines().map(str::to_owned).collect()
+}
+
+const SETTINGS: &str = include_str!("golden/design/1.json");
+const CHANGED: &str = include_str!("golden/design/2.json");
+
+#[test]
+fn no_process_is_started_for_a_scratch_root() {
+    if !has("strace", "no_process_is_started_for_a_scratch_root") {
+        return;
+    }
+    let guest = Guest::debian();
+    let source = guest.offer(SETTINGS);
+    let kinds = "execve,execveat,clone,clone3,fork,vfork";
+    for command in [&["plan", "--diff"][..], &["apply"], &["apply"], &["status"], &["reset"]] {
+        let calls = calls(&guest, kinds, &[&["--source", &source], command].concat());
+        // Its own start.
+        assert!(calls.len() == 1 && calls[0].contains("execve("), "{command:?}: {calls:#?}");
+    }
+}
+
+#[test]
+fn a_second_run_changes_nothing_and_opens_nothing_for_writing() {
+    if !has("strace", "a_second_run_changes_nothing_and_opens_nothing_for_writing") {
+        return;
+    }
+    let guest = Guest::debian();
+    // Everything that opens, and everything that changes a file system. What this machine has not, strace leaves out (`?`).
+    let changing = "?creat,?rename,renameat,renameat2,?unlink,unlinkat,?rmdir,?mkdir,mkdirat,?mknod,mknodat,?symlink,symlinkat,\
+        ?link,linkat,?chmod,fchmod,fchmodat,?fchmodat2,?chown,?lchown,fchown,fchownat,truncate,ftruncate,fallocate,?utime,?utimes,\
+        ?futimesat,utimensat,setxattr,lsetxattr,fsetxattr,removexattr,lremovexattr,fremovexattr,mount,umount2,sync,syncfs,fsync,\
+        fdatasync,pwrite64,pwritev,sendfile,copy_file_range,splice";
+    let kinds = format!("?open,openat,openat2,{changing}");
+    for settings in [SETTINGS, CHANGED] {
+        let source = guest.offer(settings);
+        let first = calls(&guest, &kinds, &["--source", &source, "apply"]);
+        assert!(first.iter().any(|call| call.contains("renameat")), "the first run is seen");
+        assert!(first.iter().any(|call| call.contains("O_WRONLY") || call.contains("O_RDWR")), "{first:#?}");
+        let before = guest.picture();
+        for command in [&["plan", "--diff"][..], &["apply"], &["status"], &["apply"]] {
+            for call in calls(&guest, &kinds, &[&["--source", &source], command].concat()) {
+                assert!(!call.contains("exited with"), "{call}");
+                let opens = call.contains(" open(") || call.contains(" openat(") || call.contains(" openat2(");
+                let writes = ["O_WRONLY", "O_RDWR", "O_CREAT", "O_TRUNC", "O_TMPFILE"].iter().any(|f| call.contains(f));
+                assert!(opens && !writes, "{command:?}: {call}");
+            }
+            assert_untouched(&before, &guest.picture(), "a second run");
+        }
+    }
+}

@@ -227,16 +227,19 @@ pub struct Guest {
 }
 
 impl Guest {
-    /// A guest that is an empty directory.
-    pub fn empty() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        fs::create_dir(dir.path().join("root")).unwrap();
-        Guest { dir }
-    }
-
     /// The Debian-like guest of `tests/golden/debian`, which trusts the operator's key.
     pub fn debian() -> Self {
-        let guest = Guest::empty();
+        Guest::debian_on(tempfile::tempdir().unwrap())
+    }
+
+    /// The same, where this system has one, on a file system in memory, for tests that flush often.
+    pub fn debian_in_memory() -> Self {
+        Guest::debian_on(tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap())
+    }
+
+    fn debian_on(dir: TempDir) -> Self {
+        fs::create_dir(dir.path().join("root")).unwrap();
+        let guest = Guest { dir };
         guest.lay(&golden().join("debian"));
         let line = format!("{PRINCIPAL} namespaces=\"handoff-settings\" {}\n", operators_key().public_line().unwrap());
         guest.write("/usr/lib/handoff/trusted-keys", line.as_bytes(), 0o644);

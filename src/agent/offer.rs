@@ -87,7 +87,7 @@ fn check(verified: &Verified, settings: &Settings, guest: &dyn View, class: &Cla
         return Err(Error::new(
             Failure::LastGood,
             "settings",
-            format_args!("are not taken again: {reason}"),
+            format_args!("are not taken again, because {reason}"),
             "give corrected settings with a higher instance.serial",
         ));
     }

@@ -1,10 +1,12 @@
 //! What a guest remembers of its settings between two boots: `/var/lib/handoff/state.json`, readable by root only.
 
 use crate::guest::{GuestPath, Owner};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// The whole memory. The default is a guest that never had settings.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct State {
     /// The version of this format, 1.
     pub version: u32,
@@ -34,7 +36,8 @@ impl State {
 }
 
 /// The settings of a generation.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Committed {
     /// SHA-256 of `settings.json`, as `sha256:…`.
     pub digest: String,
@@ -49,7 +52,8 @@ pub struct Committed {
 }
 
 /// The highest serial of one instance id.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct SerialMark {
     /// The serial.
     pub serial: u64,
@@ -58,7 +62,8 @@ pub struct SerialMark {
 }
 
 /// One path that is ours.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Owned {
     /// What we left there.
     pub ours: Trace,
@@ -67,7 +72,8 @@ pub struct Owned {
 }
 
 /// What stood at a path. File contents lie in `/var/lib/handoff/objects/`, named by their digest, where they are needed.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "lowercase")]
 pub enum Trace {
     /// Nothing.
     Absent,
@@ -95,7 +101,8 @@ pub enum Trace {
 }
 
 /// Accounts and groups that the settings made or changed.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Accounts {
     /// By user name.
     pub users: BTreeMap<String, OwnedUser>,
@@ -104,7 +111,8 @@ pub struct Accounts {
 }
 
 /// One user whom the settings speak of.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct OwnedUser {
     /// The numeric id.
     pub uid: u32,
@@ -121,7 +129,8 @@ pub struct OwnedUser {
 }
 
 /// One group that the settings speak of.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct OwnedGroup {
     /// The numeric id.
     pub gid: u32,
@@ -130,7 +139,8 @@ pub struct OwnedGroup {
 }
 
 /// A hand-edited file that settings overwrote. Its text lies in `/var/lib/handoff/objects/`.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Kept {
     /// Where it stood.
     pub path: GuestPath,

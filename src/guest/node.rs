@@ -1,9 +1,10 @@
 //! What can stand at a path: a file, a link or a directory.
 
+use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// Who owns a file: numeric user and group.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Ord, PartialOrd)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Ord, PartialOrd, Serialize, Deserialize)]
 pub struct Owner {
     /// User id.
     pub uid: u32,

@@ -1,0 +1,219 @@
+//! What people read is held against the programs: man pages against the command lines, links against files, examples against
+//! the code that takes them.
+
+#![cfg(feature = "operator")]
+#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, missing_docs)]
+
+use clap::CommandFactory as _;
+use handoff::Class as ErrorClass;
+use handoff::class::Class;
+use handoff::operator::command::Cli;
+use handoff::trust::container;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+fn repository() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn text(path: &str) -> String {
+    fs::read_to_string(repository().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// The text of the first block that begins with this fence.
+fn block(document: &str, fence: &str) -> String {
+    let text = text(document);
+    let (_, rest) = text.split_once(&format!("{fence}\n")).expect(fence);
+    rest.split("\n```").next().unwrap().to_owned()
+}
+
+/// The options of a piece of mdoc, where `Fl k` is `-k` and `Fl Fl key` is `--key`.
+fn options_in_page(mdoc: &str) -> BTreeSet<String> {
+    let words: Vec<&str> = mdoc.split_whitespace().map(|word| word.trim_start_matches('.')).collect();
+    let mut options = BTreeSet::new();
+    for three in words.windows(3) {
+        match three {
+            ["Fl", "Fl", name] => drop(options.insert(format!("--{name}"))),
+            [before, "Fl", name] if *before != "Fl" && *name != "Fl" => drop(options.insert(format!("-{name}"))),
+            _ => {}
+        }
+    }
+    options
+}
+
+/// The commands of a page, each with what is written about it.
+fn commands_in_page(mdoc: &str) -> BTreeMap<String, String> {
+    let described = mdoc.split(".Sh DESCRIPTION").nth(1).unwrap().split("\n.Sh ").next().unwrap();
+    let pieces = described.split("\n.It Cm ").skip(1);
+    pieces.map(|piece| (piece.split_whitespace().next().unwrap().to_owned(), piece.to_owned())).collect()
+}
+
+fn exit_codes_in_page(mdoc: &str) -> BTreeSet<u8> {
+    let section = mdoc.split(".Sh EXIT STATUS").nth(1).unwrap().split("\n.Sh ").next().unwrap();
+    section.lines().filter_map(|line| line.strip_prefix(".It ")?.parse().ok()).collect()
+}
+
+#[test]
+fn the_page_of_the_agent_has_the_commands_and_options_of_its_help() {
+    let output = Command::new(env!("CARGO_BIN_EXE_handoff-agent")).arg("help").output().unwrap();
+    let help = String::from_utf8(output.stdout).unwrap();
+    let page = text("man/handoff-agent.8");
+
+    let not_in_name = |c: char| !c.is_ascii_alphanumeric() && c != '-';
+    let options: BTreeSet<String> =
+        help.split(not_in_name).filter(|word| word.starts_with("--")).map(str::to_owned).collect();
+    assert!(options.len() > 4, "{options:?}");
+    assert_eq!(options_in_page(&page), options);
+
+    let listed = help.split("Commands:\n").nth(1).unwrap().split("\n\n").next().unwrap();
+    let commands: BTreeSet<String> = listed
+        .lines()
+        .flat_map(|line| match line.trim().split_once("  ") {
+            Some((command, _)) => vec![command.split(' ').next().unwrap().to_owned()],
+            None => line.trim().split(", ").map(str::to_owned).collect(),
+        })
+        .collect();
+    assert!(commands.contains("plan") && commands.contains("version"), "{commands:?}");
+    assert_eq!(commands_in_page(&page).into_keys().collect::<BTreeSet<_>>(), commands);
+}
+
+#[test]
+fn the_page_of_the_tool_has_the_commands_and_options_of_its_help() {
+    let mut tool = Cli::command();
+    tool.build();
+    let page = text("man/handoff.1");
+    let described = commands_in_page(&page);
+    let commands: BTreeSet<String> = tool.get_subcommands().map(|command| command.get_name().to_owned()).collect();
+    assert_eq!(described.keys().cloned().collect::<BTreeSet<_>>(), commands);
+    // These stand once, at the end.
+    let of_all = ["-h", "--help", "-V", "--version"];
+    for command in tool.get_subcommands().filter(|command| command.get_name() != "help") {
+        let mut options = BTreeSet::new();
+        for argument in command.get_arguments() {
+            options.extend(argument.get_long().map(|name| format!("--{name}")));
+            options.extend(argument.get_short().map(|name| format!("-{name}")));
+        }
+        options.retain(|option| !of_all.contains(&option.as_str()));
+        assert_eq!(options_in_page(&described[command.get_name()]), options, "{}", command.get_name());
+    }
+    assert!(of_all.iter().all(|option| options_in_page(&described["help"]).contains(*option)));
+}
+
+#[test]
+fn the_pages_and_the_readme_have_the_exit_codes() {
+    use ErrorClass::{Bug, Invalid, LastGood, NoSettings, NotApplied, NotVerified, Usage};
+    let classes = [Bug, Usage, NoSettings, NotVerified, Invalid, NotApplied, LastGood];
+    let mut codes: BTreeSet<u8> = classes.iter().map(|class| class.exit_code()).collect();
+    codes.insert(0);
+    assert_eq!(exit_codes_in_page(&text("man/handoff-agent.8")), codes);
+    let readme = text("README.md");
+    for code in &codes {
+        assert!(readme.contains(&format!("| {code} | ")), "README.md has no exit code {code}");
+    }
+    // The tool runs on nobody's last good settings.
+    codes.remove(&LastGood.exit_code());
+    assert_eq!(exit_codes_in_page(&text("man/handoff.1")), codes);
+}
+
+#[test]
+fn mandoc_finds_nothing_wrong_with_the_pages() {
+    for page in ["man/handoff-agent.8", "man/handoff.1"] {
+        let output = Command::new("mandoc").args(["-Tlint", "-Wwarning", page]).current_dir(repository()).output();
+        let output = output.expect("mandoc is missing; `make deps` installs it");
+        let told = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success() && told.is_empty(), "{page}: {told}");
+    }
+}
+
+fn documents() -> Vec<PathBuf> {
+    let mut documents = Vec::new();
+    for directory in [repository().to_owned(), repository().join("docs")] {
+        let files = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
+        documents.extend(files.filter(|path| path.extension().is_some_and(|ending| ending == "md")));
+    }
+    assert!(documents.len() > 5);
+    documents
+}
+
+#[test]
+fn every_link_between_documents_leads_somewhere() {
+    for document in documents() {
+        let text = fs::read_to_string(&document).unwrap();
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            let file = link.split('#').next().unwrap();
+            if file.contains("://") || file.is_empty() {
+                continue;
+            }
+            assert!(document.parent().unwrap().join(file).exists(), "{}: {link}", document.display());
+        }
+    }
+}
+
+#[test]
+fn every_defence_names_a_test_that_exists() {
+    fn sources(directory: &Path, all: &mut String) {
+        for entry in fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                sources(&path, all);
+            } else if path.extension().is_some_and(|ending| ending == "rs") {
+                all.push_str(&fs::read_to_string(&path).unwrap());
+            }
+        }
+    }
+    let mut all = String::new();
+    sources(&repository().join("src"), &mut all);
+    sources(&repository().join("tests"), &mut all);
+    // Names of tests are sentences: at least three words.
+    let security = text("SECURITY.md");
+    let is_name = |word: &&str| {
+        word.matches('_').count() > 1 && word.chars().all(|c| c.is_ascii_lowercase() || c == '_' || c.is_ascii_digit())
+    };
+    let names: Vec<&str> = security.split('`').skip(1).step_by(2).filter(is_name).collect();
+    assert!(names.len() > 20, "{names:?}");
+    for name in names {
+        assert!(all.contains(&format!("fn {name}(")), "SECURITY.md: there is no test {name}");
+    }
+}
+
+#[test]
+fn the_settings_of_the_readme_are_good() {
+    let settings = block("README.md", "```json");
+    let mut child = Command::new(env!("CARGO_BIN_EXE_handoff"))
+        .args(["check", "-", "--format", "json"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(settings.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let said = String::from_utf8(output.stdout).unwrap();
+    let said = said.split(": good: ").nth(1).unwrap();
+    assert!(text("README.md").contains(&format!("settings.json: good: {said}")), "README.md does not show: {said}");
+}
+
+#[test]
+fn the_policy_that_is_documented_is_the_default() {
+    let default = Class { name: "haproxy".into(), ..Class::default() };
+    assert_eq!(Class::parse(block("docs/image.md", "```json").as_bytes()).unwrap(), default);
+    let page = text("man/handoff-agent.8");
+    let shown = page.split(".Sh POLICY").nth(1).unwrap().split(".Bd -literal -offset indent\n").nth(1).unwrap();
+    assert_eq!(Class::parse(shown.split("\n.Ed").next().unwrap().as_bytes()).unwrap(), default);
+}
+
+#[test]
+fn the_test_vector_is_a_container() {
+    let document = text("docs/container.md");
+    let hex = document.lines().filter(|line| line.starts_with("000000")).map(|line| &line[10..49]);
+    let digits: Vec<char> = hex.flat_map(str::chars).filter(char::is_ascii_hexdigit).collect();
+    let byte = |pair: &[char]| u8::from_str_radix(&pair.iter().collect::<String>(), 16).unwrap();
+    let bytes: Vec<u8> = digits.chunks_exact(2).map(byte).collect();
+    assert_eq!(bytes.len(), 61);
+    let blob = container::decode("the test vector", &bytes).unwrap();
+    assert_eq!((blob.settings(), blob.signature()), (br#"{"version":1}"#.as_slice(), None));
+}

@@ -102,7 +102,8 @@ fn peak(guest: &Guest, arguments: &[&str]) -> u64 {
         .spawn()
         .unwrap();
     let children = format!("/proc/{0}/task/{0}/children", child.id());
-    let name = agent().file_name().unwrap().to_str().unwrap()[..13].to_owned();
+    // The kernel keeps 15 characters of a name.
+    let name: String = agent().file_name().unwrap().to_str().unwrap().chars().take(15).collect();
     let mut peak = 0;
     let started = Instant::now();
     while child.try_wait().unwrap().is_none() {

@@ -16,6 +16,7 @@
 pub mod agent;
 pub mod class;
 pub mod commit;
+pub mod document;
 pub mod error;
 pub mod guest;
 pub mod handoff;

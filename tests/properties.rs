@@ -462,7 +462,7 @@ fn assert_as_if_alone(one: &Picture, both: &Picture, earlier: &Value) {
 }
 
 proptest! {
-    #![proptest_config(config(50))]
+    #![proptest_config(config(40))]
 
     #[test]
     fn a_second_run_plans_nothing_and_other_peoples_lines_survive(

@@ -337,6 +337,11 @@ fn links_in_the_image_never_lead_out_of_the_root() {
         // Inside of the root there is no such directory.
         refuses_settings(&guest, &file(&format!("/etc/{name}/new")), 13, &[&format!("/etc/{name}")]);
     }
+    // Where a directory is wanted, a link to nowhere is seen before anything is begun.
+    guest.link("/root/.ssh", &real);
+    let key = operators_key().public_line().unwrap();
+    let keys = format!(r#"{{ "version": 1, "users": [ {{ "name": "root", "ssh_authorized_keys": ["{key}"] }} ] }}"#);
+    refuses_settings(&guest, &keys, 13, &["/root/.ssh"]);
     // A link at the end is replaced, not followed.
     guest.link("/etc/end", &format!("{real}/authorized_keys"));
     guest.apply(&file("/etc/end")).succeeded();

@@ -6,6 +6,7 @@ use super::status::{Mode, Outcome, STATUS_PATH, Status, subject};
 use crate::class::Class;
 use crate::commit::state::State;
 use crate::commit::{self, Recovery};
+use crate::document::Writer;
 use crate::error::{Error, Result, one_line};
 use crate::guest::{Facts, GuestPath, Live, RunningInit, View};
 use crate::plan::{self, Desired, Incoming, Plan, Situation};
@@ -204,16 +205,18 @@ pub(super) fn status(root: &Root, arguments: &Arguments, json: bool, out: &mut d
     let last = root.read(&GuestPath::of(STATUS_PATH))?.map(|bytes| Status::from_json(&bytes)).transpose()?;
     let drift = drift(root, &state)?;
     if json {
-        let value = serde_json::json!({
-            "version": 1,
-            "generation": state.generation,
-            "current": state.current(),
-            "last_run": last,
-            "edited_by_hand": drift,
-            "rejected": state.rejected,
-            "kept": state.kept,
+        let text = Writer::indented(|writer| {
+            writer.table(|w| {
+                w.key("version").number(1_u32);
+                w.key("generation").number(state.generation);
+                w.key("current").nullable(state.current(), |w, committed| committed.write(w));
+                w.key("last_run").nullable(last.as_ref(), |w, last| last.write(w));
+                w.key("edited_by_hand").list(&drift, |w, path| w.text(path.as_str()));
+                w.key("rejected").map(&state.rejected, |w, reason| w.text(reason));
+                w.key("kept").list(&state.kept, |w, kept| kept.write(w));
+            });
         });
-        tell(out, &format!("{value:#}\n"));
+        tell(out, &String::from_utf8_lossy(&text));
         return Ok(0);
     }
     match state.current() {

@@ -1,15 +1,14 @@
 //! What came of a run: one line for people, `/run/handoff/status.json` for programs.
 
 use crate::commit::state::State;
+use crate::document::{self, At, Format, Writer};
 use crate::error::{Error, Result, one_line};
-use serde::{Deserialize, Serialize};
 
 /// Where the status of this boot lies.
 pub const STATUS_PATH: &str = "/run/handoff/status.json";
 
 /// How the agent was run.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Mode {
     /// As PID 1, before the init.
     Pid1,
@@ -19,9 +18,10 @@ pub enum Mode {
     Hand,
 }
 
+const MODES: [(&str, Mode); 3] = [("pid1", Mode::Pid1), ("service", Mode::Service), ("hand", Mode::Hand)];
+
 /// What came of it.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Outcome {
     /// Settings were applied.
     Applied,
@@ -39,9 +39,31 @@ pub enum Outcome {
     Deferred,
 }
 
+const OUTCOMES: [(&str, Outcome); 7] = [
+    ("applied", Outcome::Applied),
+    ("unchanged", Outcome::Unchanged),
+    ("no-settings", Outcome::NoSettings),
+    ("last-good", Outcome::LastGood),
+    ("continued", Outcome::Continued),
+    ("stopped", Outcome::Stopped),
+    ("deferred", Outcome::Deferred),
+];
+
+const FORMAT: Format = Format {
+    name: STATUS_PATH,
+    depth: Format::DEPTH,
+    items: Format::OWN,
+    values: Format::OWN,
+    error: |fault| {
+        let place = fault.shown_place();
+        let path = if fault.path.is_empty() { "the whole" } else { fault.path };
+        let problem = format_args!("is damaged: {path} {}{place}", fault.problem);
+        Error::not_applied(STATUS_PATH, problem, "run the command again after a boot")
+    },
+};
+
 /// The status of the last run in this boot.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Status {
     /// The version of this format, 1.
     pub version: u32,
@@ -105,9 +127,28 @@ impl Status {
 
     /// As JSON, with a newline at the end.
     pub fn to_json(&self) -> Vec<u8> {
-        let mut bytes = serde_json::to_vec_pretty(self).unwrap_or_default();
-        bytes.push(b'\n');
-        bytes
+        Writer::indented(|writer| self.write(writer))
+    }
+
+    /// Writes it as a table.
+    pub(super) fn write(&self, writer: &mut Writer) {
+        writer.table(|w| {
+            w.key("version").number(self.version);
+            w.key("agent").text(&self.agent);
+            w.key("mode").word(&MODES, self.mode);
+            w.key("outcome").word(&OUTCOMES, self.outcome);
+            w.key("code").number(self.code);
+            w.key("message").text(&self.message);
+            w.key("generation").number(self.generation);
+            w.key("instance").nullable(self.instance.as_deref(), Writer::text);
+            w.key("serial").nullable(self.serial, Writer::number);
+            w.key("digest").nullable(self.digest.as_deref(), Writer::text);
+            w.key("source").nullable(self.source.as_deref(), Writer::text);
+            w.key("changes").number(self.changes as u64);
+            w.key("warnings").list(&self.warnings, |w, warning| w.text(warning));
+            w.key("milliseconds").number(self.milliseconds);
+            w.key("time").number(self.time);
+        });
     }
 
     /// Reads what [`Status::to_json`] writes.
@@ -115,8 +156,41 @@ impl Status {
     /// # Errors
     /// The text is no status.
     pub fn from_json(bytes: &[u8]) -> Result<Self> {
-        serde_json::from_slice(bytes).map_err(|error| {
-            Error::not_applied(STATUS_PATH, format_args!("is damaged: {error}"), "run the command again after a boot")
+        let document = document::read(bytes, &FORMAT)?;
+        let table = At::document(&document, &FORMAT).table(&[
+            "version",
+            "agent",
+            "mode",
+            "outcome",
+            "code",
+            "message",
+            "generation",
+            "instance",
+            "serial",
+            "digest",
+            "source",
+            "changes",
+            "warnings",
+            "milliseconds",
+            "time",
+        ])?;
+        let text = |at: &At<'_>| at.raw_text().map(str::to_owned);
+        Ok(Status {
+            version: table.required("version", |at| at.number())?,
+            agent: table.required("agent", |at| text(&at))?,
+            mode: table.required("mode", |at| at.word(&MODES))?,
+            outcome: table.required("outcome", |at| at.word(&OUTCOMES))?,
+            code: table.required("code", |at| at.number())?,
+            message: table.required("message", |at| text(&at))?,
+            generation: table.required("generation", |at| at.number())?,
+            instance: table.required("instance", |at| at.nullable(text))?,
+            serial: table.required("serial", |at| at.nullable(At::number))?,
+            digest: table.required("digest", |at| at.nullable(text))?,
+            source: table.required("source", |at| at.nullable(text))?,
+            changes: table.required("changes", |at| at.number())?,
+            warnings: table.required("warnings", |at| at.list(0..=usize::MAX, |at| text(&at)))?,
+            milliseconds: table.required("milliseconds", |at| at.number())?,
+            time: table.required("time", |at| at.number())?,
         })
     }
 }

@@ -3,11 +3,11 @@
 //! A guest without that file has the class `generic` with the default policy. Nothing that comes from outside can change
 //! the class; a settings disk can never weaken its policy.
 
+use crate::document::{self, At, Format};
 use crate::error::{Error, Result};
 use crate::guest::{GuestPath, View};
 use crate::source::Spec;
 use crate::trust::Requirement;
-use serde::Deserialize;
 use std::time::Duration;
 
 /// Where the class is baked in.
@@ -43,8 +43,7 @@ pub struct Policy {
 }
 
 /// What becomes of the boot when settings are refused or cannot be applied.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum Failure {
     /// The boot goes on with the last good settings; a guest that never had any stops.
     #[default]
@@ -71,32 +70,22 @@ impl Default for Class {
     }
 }
 
-/// The file as it is written. Every key but `version` may be left out.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Document {
-    version: u32,
-    class: Option<String>,
-    policy: Option<PolicyDocument>,
-}
+const FAILURES: [(&str, Failure); 3] =
+    [("last-good", Failure::LastGood), ("stop", Failure::Stop), ("continue", Failure::Continue)];
 
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct PolicyDocument {
-    trust: Option<String>,
-    settings: Option<Need>,
-    sources: Option<Vec<String>>,
-    wait_seconds: Option<u64>,
-    failure: Option<Failure>,
-    init: Option<String>,
-}
-
-#[derive(Deserialize, Eq, PartialEq)]
-#[serde(rename_all = "lowercase")]
-enum Need {
-    Required,
-    Optional,
-}
+/// The file as a document. Every key but `version` may be left out.
+const FORMAT: Format = Format {
+    name: CLASS_PATH,
+    depth: Format::DEPTH,
+    items: 4096,
+    values: 4096,
+    error: |fault| {
+        let path = if fault.path.is_empty() { "the file" } else { fault.path };
+        let object = format_args!("{CLASS_PATH}: {path}{}", fault.shown_place());
+        let remedy = format_args!("build the image again with a good class file: {}", fault.remedy);
+        Error::invalid(object, fault.problem, remedy)
+    },
+};
 
 impl Class {
     /// The class of this guest.
@@ -115,41 +104,44 @@ impl Class {
     /// # Errors
     /// It is not a class file of version 1.
     pub fn parse(bytes: &[u8]) -> Result<Self> {
-        let broken =
-            |problem: String| Error::invalid(CLASS_PATH, problem, "build the image again with a good class file");
-        let document: Document = serde_json::from_slice(bytes).map_err(|error| broken(error.to_string()))?;
-        if document.version != 1 {
-            return Err(broken(format!("is of version {}, and this agent knows version 1", document.version)));
+        let document = document::read(bytes, &FORMAT)?;
+        let table = At::document(&document, &FORMAT).table(&["version", "class", "policy"])?;
+        table.required("version", |at| at.integer(1..=1))?;
+        let mut class = Class::default();
+        if let Some(name) = table.optional("class", |at| at.text())? {
+            class.name = name.to_owned();
         }
-        let default = Class::default();
-        let given = document.policy.unwrap_or_default();
-        let trust = match given.trust.as_deref() {
-            None => default.policy.trust,
-            Some(name) => Requirement::parse(name)
-                .ok_or_else(|| broken(format!("has trust `{name}`, which is none of signature, digest, none")))?,
-        };
-        let sources = match given.sources {
-            None => default.policy.sources,
-            Some(specs) if specs.is_empty() => return Err(broken("names no source".into())),
-            Some(specs) => specs.iter().map(|spec| spec.parse::<Spec>()).collect::<Result<_>>()?,
-        };
-        let wait = match given.wait_seconds {
-            None => default.policy.wait,
-            Some(seconds) if seconds <= MAX_WAIT_SECONDS => Duration::from_secs(seconds),
-            Some(seconds) => {
-                return Err(broken(format!("lets the boot wait {seconds} seconds; {MAX_WAIT_SECONDS} is the most")));
-            }
-        };
-        let init = given.init.map_or(Ok(default.policy.init), |path| GuestPath::parse(&path))?;
-        let policy = Policy {
-            trust,
-            required: given.settings != Some(Need::Optional),
-            sources,
-            wait,
-            failure: given.failure.unwrap_or_default(),
-            init,
-        };
-        Ok(Class { name: document.class.unwrap_or(default.name), policy })
+        if let Some(at) = table.get("policy") {
+            class.policy.read(&at)?;
+        }
+        Ok(class)
+    }
+}
+
+impl Policy {
+    /// Takes what is written.
+    fn read(&mut self, at: &At<'_>) -> Result<()> {
+        let table = at.table(&["trust", "settings", "sources", "wait_seconds", "failure", "init"])?;
+        let trusts = [Requirement::Signature, Requirement::Digest, Requirement::Nothing].map(|one| (one.name(), one));
+        if let Some(trust) = table.optional("trust", |at| at.word(&trusts))? {
+            self.trust = trust;
+        }
+        if let Some(required) = table.optional("settings", |at| at.word(&[("required", true), ("optional", false)]))? {
+            self.required = required;
+        }
+        if let Some(sources) = table.optional("sources", |at| at.list(1..=4096, |at| at.text()?.parse::<Spec>()))? {
+            self.sources = sources;
+        }
+        if let Some(seconds) = table.optional("wait_seconds", |at| at.integer(0..=MAX_WAIT_SECONDS))? {
+            self.wait = Duration::from_secs(seconds);
+        }
+        if let Some(failure) = table.optional("failure", |at| at.word(&FAILURES))? {
+            self.failure = failure;
+        }
+        if let Some(init) = table.optional("init", |at| at.guest_path())? {
+            self.init = init;
+        }
+        Ok(())
     }
 }
 

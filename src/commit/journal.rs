@@ -3,13 +3,14 @@
 //! It holds names, digests, modes and owners, and never a content. Small and strict: what is not exactly what this
 //! program writes is an error, because recovery acts on it.
 
+use super::form::text;
 use super::store;
+use crate::document::{self, At, Format, Writer};
 use crate::error::{Class, Error, Result};
 use crate::guest::{GuestPath, Node, Owner, View};
 use crate::plan::Step;
 use crate::root::Root;
 use crate::trust::Digest;
-use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
 /// The version of this format.
@@ -18,9 +19,21 @@ const VERSION: u32 = 1;
 /// The most bytes of a journal.
 const MAX_JOURNAL: usize = 4 << 20;
 
+/// The journal as a document.
+const FORMAT: Format = Format {
+    name: store::JOURNAL,
+    depth: Format::DEPTH,
+    items: Format::OWN,
+    values: Format::OWN,
+    error: |fault| broken(&format!("is no journal{}", fault.shown_place())),
+};
+
+fn broken(problem: &str) -> Error {
+    Error::not_applied(store::JOURNAL, problem, "remove it and every file named .handoff-NNNN.new, then run again")
+}
+
 /// How far a commit has come.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Phase {
     /// New names are being made. Going back is taking them away.
     Staging,
@@ -28,9 +41,11 @@ pub(super) enum Phase {
     Commit,
 }
 
+/// The words for it.
+const PHASES: [(&str, Phase); 2] = [("staging", Phase::Staging), ("commit", Phase::Commit)];
+
 /// The whole journal.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct Journal {
     version: u32,
     pub(super) phase: Phase,
@@ -41,8 +56,7 @@ pub(super) struct Journal {
 }
 
 /// One thing to do at the end. Each can be repeated.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "lowercase")]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) enum Entry {
     /// A staged file takes its place.
     File { path: GuestPath, staged: String, sha256: String, mode: u32, owner: Owner },
@@ -74,6 +88,62 @@ impl Entry {
             Entry::File { staged, .. } | Entry::Link { staged, .. } => Some(staged),
             _ => None,
         }
+    }
+
+    fn write(&self, writer: &mut Writer) {
+        let (kind, path, rest): (_, _, &dyn Fn(&mut Writer)) = match self {
+            Entry::File { path, staged, sha256, mode, owner } => ("file", path, &|w| {
+                w.key("staged").text(staged);
+                w.key("sha256").text(sha256);
+                w.key("mode").number(*mode);
+                owner.write(w.key("owner"));
+            }),
+            Entry::Link { path, staged, target } => ("link", path, &|w| {
+                w.key("staged").text(staged);
+                w.key("target").text(target);
+            }),
+            Entry::Directory { path, mode, owner } => ("directory", path, &|w| {
+                w.key("mode").number(*mode);
+                owner.write(w.key("owner"));
+            }),
+            Entry::Remove { path } => ("remove", path, &|_| {}),
+            Entry::Empty { path } => ("empty", path, &|_| {}),
+        };
+        writer.table(|w| {
+            w.key(kind).table(|w| {
+                w.key("path").text(path.as_str());
+                rest(w);
+            });
+        });
+    }
+
+    fn read(at: &At<'_>) -> Result<Entry> {
+        let (kind, at) = at.variant()?;
+        let keys: &[&str] = match kind {
+            "file" => &["path", "staged", "sha256", "mode", "owner"],
+            "link" => &["path", "staged", "target"],
+            "directory" => &["path", "mode", "owner"],
+            _ => &["path"],
+        };
+        let table = at.table(keys)?;
+        let path = table.required("path", |at| at.guest_path())?;
+        let text_of = |key| table.required(key, |at| text(&at));
+        let mode = || table.required("mode", |at| at.number());
+        let owner = || table.required("owner", |at| Owner::read(&at));
+        Ok(match kind {
+            "file" => Entry::File {
+                path,
+                staged: text_of("staged")?,
+                sha256: text_of("sha256")?,
+                mode: mode()?,
+                owner: owner()?,
+            },
+            "link" => Entry::Link { path, staged: text_of("staged")?, target: text_of("target")? },
+            "directory" => Entry::Directory { path, mode: mode()?, owner: owner()? },
+            "remove" => Entry::Remove { path },
+            "empty" => Entry::Empty { path },
+            _ => return at.refuse("is no kind of entry", "write file, link, directory, remove or empty"),
+        })
     }
 
     pub(super) fn staged_mut(&mut self) -> Option<&mut String> {
@@ -186,18 +256,11 @@ impl Journal {
     }
 
     fn parse(bytes: &[u8]) -> Result<Journal> {
-        let broken = |problem: &str| {
-            Error::not_applied(
-                store::JOURNAL,
-                problem,
-                "remove it and every file named .handoff-NNNN.new, then run again",
-            )
-        };
         if bytes.len() > MAX_JOURNAL {
             return Err(broken("is larger than 4 MiB"));
         }
-        let journal: Journal = serde_json::from_slice(bytes)
-            .map_err(|error| broken(&format!("is no journal (line {}, column {})", error.line(), error.column())))?;
+        let document = document::read(bytes, &FORMAT)?;
+        let journal = Journal::read(&At::document(&document, &FORMAT))?;
         let mut staged_names = journal.entries.iter().filter_map(Entry::staged);
         if journal.version != VERSION {
             return Err(broken("is of another version of handoff-agent"));
@@ -208,13 +271,31 @@ impl Journal {
         Ok(journal)
     }
 
+    fn read(at: &At<'_>) -> Result<Journal> {
+        let table = at.table(&["version", "phase", "made", "entries"])?;
+        Ok(Journal {
+            version: table.required("version", |at| at.number())?,
+            phase: table.required("phase", |at| at.word(&PHASES))?,
+            made: table.required("made", |at| at.list(0..=usize::MAX, |at| at.guest_path()))?,
+            entries: table.required("entries", |at| at.list(0..=usize::MAX, |at| Entry::read(&at)))?,
+        })
+    }
+
+    fn write(&self, writer: &mut Writer) {
+        writer.table(|w| {
+            w.key("version").number(self.version);
+            w.key("phase").word(&PHASES, self.phase);
+            w.key("made").list(&self.made, |w, path| w.text(path.as_str()));
+            w.key("entries").list(&self.entries, |w, entry| entry.write(w));
+        });
+    }
+
     /// The text of the journal.
     ///
     /// # Errors
     /// It would be larger than what is read.
     pub(super) fn to_bytes(&self) -> Result<Vec<u8>> {
-        let bytes =
-            serde_json::to_vec(self).map_err(|error| Error::new(Class::Bug, store::JOURNAL, error, "report it"))?;
+        let bytes = Writer::compact(|writer| self.write(writer));
         if bytes.len() > MAX_JOURNAL {
             return Err(Error::not_applied(store::JOURNAL, "would be larger than 4 MiB", "split the settings"));
         }

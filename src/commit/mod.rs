@@ -12,6 +12,7 @@
 //! Interrupted before 4, the next start takes the staged names away; interrupted after it, the next start repeats 5.
 
 mod engine;
+mod form;
 mod hand;
 mod journal;
 mod lock;

@@ -1,12 +1,10 @@
 //! What a guest remembers of its settings between two boots: `/var/lib/handoff/state.json`, readable by root only.
 
 use crate::guest::{GuestPath, Owner};
-use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// The whole memory. The default is a guest that never had settings.
-#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct State {
     /// The version of this format, 1.
     pub version: u32,
@@ -36,8 +34,7 @@ impl State {
 }
 
 /// The settings of a generation.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Committed {
     /// SHA-256 of `settings.json`, as `sha256:…`.
     pub digest: String,
@@ -52,8 +49,7 @@ pub struct Committed {
 }
 
 /// The highest serial of one instance id.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct SerialMark {
     /// The serial.
     pub serial: u64,
@@ -62,8 +58,7 @@ pub struct SerialMark {
 }
 
 /// One path that is ours.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Owned {
     /// What we left there.
     pub ours: Trace,
@@ -72,8 +67,7 @@ pub struct Owned {
 }
 
 /// What stood at a path. File contents lie in `/var/lib/handoff/objects/`, named by their digest, where they are needed.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "lowercase")]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Trace {
     /// Nothing.
     Absent,
@@ -101,8 +95,7 @@ pub enum Trace {
 }
 
 /// Accounts and groups that the settings made or changed.
-#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Accounts {
     /// By user name.
     pub users: BTreeMap<String, OwnedUser>,
@@ -111,8 +104,7 @@ pub struct Accounts {
 }
 
 /// One user whom the settings speak of.
-#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct OwnedUser {
     /// The numeric id.
     pub uid: u32,
@@ -129,8 +121,7 @@ pub struct OwnedUser {
 }
 
 /// One group that the settings speak of.
-#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct OwnedGroup {
     /// The numeric id.
     pub gid: u32,
@@ -139,8 +130,7 @@ pub struct OwnedGroup {
 }
 
 /// A hand-edited file that settings overwrote. Its text lies in `/var/lib/handoff/objects/`.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Kept {
     /// Where it stood.
     pub path: GuestPath,

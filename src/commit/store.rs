@@ -9,9 +9,9 @@
 //! ```
 
 use super::state::State;
+use crate::document::{self, At, Format, Writer};
 use crate::error::{Error, Result};
-use crate::guest::{GuestPath, View};
-use serde::Deserialize;
+use crate::guest::{GuestPath, MAX_GUEST_FILE, View};
 
 /// The directory of all that is remembered.
 pub const DIRECTORY: &str = "/var/lib/handoff";
@@ -22,6 +22,15 @@ pub const JOURNAL: &str = "/var/lib/handoff/journal.json";
 
 /// The version of the format of `state.json` that this program reads and writes.
 pub const VERSION: u32 = 1;
+
+/// The memory as a document. Errors tell the place alone.
+const FORMAT: Format = Format {
+    name: STATE,
+    depth: Format::DEPTH,
+    items: Format::OWN,
+    values: Format::OWN,
+    error: |fault| broken(&format!("is damaged{}", fault.shown_place())),
+};
 
 /// The directory of one generation.
 pub fn generation_directory(generation: u64) -> GuestPath {
@@ -56,14 +65,10 @@ impl State {
     /// # Errors
     /// As for [`State::load`]. The text itself is never shown, because it holds password hashes.
     pub fn from_bytes(bytes: &[u8]) -> Result<State> {
-        #[derive(Deserialize)]
-        struct Format {
-            version: u32,
-        }
-        let place = |error: serde_json::Error| {
-            broken(&format!("is damaged (line {}, column {})", error.line(), error.column()))
-        };
-        let Format { version } = serde_json::from_slice(bytes).map_err(place)?;
+        let document = document::read(bytes, &FORMAT)?;
+        let at = At::document(&document, &FORMAT);
+        // The version comes first: what else stands in the file of another program, nobody here can judge.
+        let version: u32 = at.required("version", |at| at.number())?;
         if version != VERSION {
             return Err(Error::not_applied(
                 STATE,
@@ -71,18 +76,19 @@ impl State {
                 "run the version of handoff-agent that wrote it, or a newer one",
             ));
         }
-        serde_json::from_slice(bytes).map_err(place)
+        State::read(&at)
     }
 
     /// The text of `state.json`: the same bytes for the same memory.
     ///
     /// # Errors
-    /// None that is known: a bug.
+    /// It would be larger than what is read.
     pub fn to_bytes(&self) -> Result<Vec<u8>> {
         let current = State { version: VERSION, ..self.clone() };
-        let mut bytes = serde_json::to_vec_pretty(&current)
-            .map_err(|error| Error::new(crate::error::Class::Bug, STATE, error, "report it"))?;
-        bytes.push(b'\n');
+        let bytes = Writer::indented(|writer| current.write(writer));
+        if bytes.len() > MAX_GUEST_FILE {
+            return Err(Error::not_applied(STATE, "would be larger than 8 MiB", "manage fewer paths and accounts"));
+        }
         Ok(bytes)
     }
 }
@@ -98,7 +104,7 @@ fn broken(problem: &str) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::commit::state::{Owned, OwnedUser, Trace};
+    use crate::commit::state::{Committed, Kept, Owned, OwnedGroup, OwnedUser, SerialMark, Trace};
     use crate::guest::{Owner, Tree};
 
     fn example() -> State {
@@ -131,6 +137,87 @@ mod tests {
             let error = State::from_bytes(damaged.as_bytes()).unwrap_err().to_string();
             assert!(error.starts_with("/var/lib/handoff/state.json: is damaged (line "), "{error}");
             assert!(!error.contains("SECRET"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_memory_of_20_000_paths_is_read_as_it_was_written() {
+        let mut state = example();
+        let owned = state.owned.values().next().unwrap().clone();
+        for number in 0..20_000 {
+            state.owned.insert(GuestPath::of(&format!("/srv/{number}")), owned.clone());
+        }
+        let bytes = state.to_bytes().unwrap();
+        assert!(State::from_bytes(&bytes).unwrap() == state);
+    }
+
+    #[test]
+    fn a_memory_too_large_to_be_read_again_is_not_written() {
+        let mut state = example();
+        state.rejected.insert("sha256:0".into(), "x".repeat(MAX_GUEST_FILE));
+        assert!(state.to_bytes().unwrap_err().problem().contains("8 MiB"));
+    }
+
+    #[test]
+    fn every_kind_of_thing_and_every_text_is_read_as_it_was_written() {
+        let awkward = "\0\t\n\"\\\u{7f}é\u{2028}";
+        let mut state = State { version: VERSION, identity: Some(awkward.into()), ..State::default() };
+        let committed = |instance: Option<&str>, serial| Committed {
+            digest: "sha256:0".into(),
+            instance: instance.map(str::to_owned),
+            serial,
+            authority: awkward.into(),
+            time: 7,
+        };
+        state.history.insert(0, committed(None, None));
+        state.history.insert(u64::MAX, committed(Some(awkward), Some(u64::MAX)));
+        state.serials.insert(awkward.into(), SerialMark { serial: 1, digest: "sha256:0".into() });
+        state.rejected.insert(awkward.into(), awkward.into());
+        let traces = [
+            Trace::Absent,
+            Trace::Link { target: awkward.into() },
+            Trace::Directory { mode: 0o7777, owner: Owner { uid: u32::MAX, gid: 1 } },
+            Trace::File { sha256: "0".into(), mode: 0, owner: Owner::ROOT },
+        ];
+        for (number, ours) in traces.iter().enumerate() {
+            for replaced in traces.clone() {
+                let path = GuestPath::of(&format!("/{number}/{replaced:?}"));
+                state.owned.insert(path, Owned { ours: ours.clone(), replaced });
+            }
+        }
+        let user = OwnedUser {
+            uid: 1,
+            passwd_before: Some(awkward.into()),
+            shadow_before: None,
+            passwd_ours: awkward.into(),
+            shadow_ours: awkward.into(),
+            joined: vec![awkward.into(), String::new()],
+        };
+        state.accounts.users.insert(awkward.into(), user);
+        state.accounts.groups.insert("g".into(), OwnedGroup { gid: 1, created: true });
+        state.kept.push(Kept { path: GuestPath::of("/k"), sha256: "0".into(), generation: 1 });
+        assert_eq!(State::from_bytes(&state.to_bytes().unwrap()).unwrap(), state);
+    }
+
+    #[test]
+    fn what_the_memory_cannot_mean_is_refused() {
+        let text = String::from_utf8(example().to_bytes().unwrap()).unwrap();
+        assert!(State::from_bytes(text.as_bytes()).is_ok());
+        for (from, to) in [
+            ("\"absent\"", "\"present\""),
+            ("\"absent\"", "{}"),
+            ("\"absent\"", "{\"pipe\": {}}"),
+            ("\"file\"", "\"link\""),
+            ("\"generation\": 3", "\"generation\": -3"),
+            ("\"generation\": 3", "\"generation\": 3, \"generation\": 3"),
+            ("\"uid\": 7", "\"uid\": 4294967296"),
+            ("\"history\": {}", "\"history\": {\"03\": {}}"),
+            ("\"identity\": null,", ""),
+            ("\"kept\": []", "\"kept\": null"),
+        ] {
+            let damaged = text.replace(from, to);
+            assert_ne!(damaged, text, "{from}");
+            assert!(State::from_bytes(damaged.as_bytes()).is_err(), "{from} {to}");
         }
     }
 

@@ -1,10 +1,9 @@
 //! What can stand at a path: a file, a link or a directory.
 
-use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// Who owns a file: numeric user and group.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Ord, PartialOrd, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Ord, PartialOrd)]
 pub struct Owner {
     /// User id.
     pub uid: u32,

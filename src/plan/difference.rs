@@ -201,7 +201,7 @@ impl Work<'_> {
             Want::Parent { ours } => self.parent(path, now, *ours),
             Want::Entry(entry) => {
                 match entry.keeping {
-                    Keeping::Seeded if now.is_some() => return Ok(()),
+                    Keeping::Seeded if now.is_some() => return self.is_seeded(path, entry),
                     Keeping::Seeded | Keeping::Edited => {}
                     Keeping::Owned => self.own(path, now.as_ref(), entry.node.as_ref()),
                 }
@@ -228,6 +228,16 @@ impl Work<'_> {
                 self.change(path, now, node.clone(), secret)
             }
         }
+    }
+
+    /// What is made once and stands already is left as it is. Where a directory was meant, it must be one, if only by a link:
+    /// something may be wanted below it.
+    fn is_seeded(&self, path: &GuestPath, entry: &Entry) -> Result<()> {
+        let directory = matches!(entry.node, Some(Node::Directory { .. }));
+        if directory && self.situation.guest.kind(path)? != Some(Kind::Directory) {
+            return Err(in_the_way(path, "is not a directory, and one is wanted there"));
+        }
+        Ok(())
     }
 
     fn parent(&mut self, path: &GuestPath, now: Option<Node>, ours: bool) -> Result<()> {

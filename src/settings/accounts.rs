@@ -1,8 +1,8 @@
 //! Sections `users` and `groups`.
 
 use super::names::{guest_path, text_type};
-use super::reader::At;
 use super::{AccountName, Refusal, SingleLine};
+use crate::document::At;
 use crate::error::Result as Read;
 use crate::guest::GuestPath;
 use base64ct::{Base64, Encoding};

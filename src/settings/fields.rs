@@ -1,7 +1,7 @@
 //! Section `fields`: what only the appliance's class can judge. Here its form is held to the rules of every value.
 
 use super::document::{Node, Value};
-use super::reader::At;
+use crate::document::At;
 use crate::error::Result;
 use std::collections::BTreeMap;
 

@@ -2,8 +2,8 @@
 
 use super::accounts::decode_base64;
 use super::names::guest_path;
-use super::reader::At;
 use super::{AccountName, Refusal};
+use crate::document::At;
 use crate::error::Result as Read;
 use crate::guest::GuestPath;
 use std::fmt;

@@ -2,7 +2,7 @@
 
 use super::DnsName;
 use super::names::ip_address;
-use super::reader::At;
+use crate::document::At;
 use crate::error::Result;
 use std::net::IpAddr;
 

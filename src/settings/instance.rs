@@ -1,7 +1,7 @@
 //! Sections `instance` and `appliance`: whom the settings are for, and how new they are.
 
-use super::reader::At;
 use super::{Refusal, SingleLine};
+use crate::document::At;
 use crate::error::Result;
 use crate::trust::Uuid;
 

@@ -9,16 +9,16 @@ mod instance;
 mod names;
 mod network;
 mod read;
-mod reader;
 mod rules;
 mod services;
 
+pub use crate::document::Refusal;
 pub use accounts::{AuthorizedKey, Group, PasswordHash, Sudo, User};
 pub use files::{FileMode, PlainFile};
 pub use hosts::HostsEntry;
 pub use instance::{Appliance, Instance};
 pub use names::{
-    AccountName, DnsName, EnvironmentName, Hostname, InterfaceName, Locale, Refusal, SingleLine, Timezone, UnitName,
+    AccountName, DnsName, EnvironmentName, Hostname, InterfaceName, Locale, SingleLine, Timezone, UnitName,
 };
 pub use network::{
     AddressAndPrefix, Bond, BondMode, Bridge, Destination, Dhcp, Dns, Interface, InterfaceKind, Mac, Match, Network,

@@ -1,24 +1,9 @@
 //! Names and short texts, each a type that cannot hold what its target would misread.
 
+use crate::document::Refusal;
 use crate::guest::GuestPath;
 use std::fmt;
 use std::net::IpAddr;
-
-/// Why a value is refused, and what to write instead. The reader of the document adds the place.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Refusal {
-    /// What is wrong with the value.
-    pub problem: String,
-    /// What to do about it.
-    pub remedy: String,
-}
-
-impl Refusal {
-    /// A refusal.
-    pub fn new(problem: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Refusal { problem: problem.into(), remedy: remedy.into() }
-    }
-}
 
 fn refuse<T>(problem: &str, remedy: &str) -> Result<T, Refusal> {
     Err(Refusal::new(problem, remedy))

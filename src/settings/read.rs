@@ -1,12 +1,12 @@
 //! From bytes to settings. There are two doors: the agent's takes only what was verified, the desk's takes any text.
 
-use super::document::{Node, Value};
+use super::document::{FORMAT, Node, Value};
 use super::network;
-use super::reader::At;
 use super::{
     Appliance, Group, Hostname, HostsEntry, Instance, Locale, Network, PlainFile, Service, Settings, Timezone, User,
     fields, rules,
 };
+use crate::document::At;
 use crate::error::Result;
 use crate::trust::Verified;
 
@@ -51,10 +51,10 @@ impl Form {
     /// # Errors
     /// The first value that is wrong, with its place: [`crate::Class::Invalid`].
     pub fn read(document: &Node) -> Result<Self> {
-        let at = At::document(document);
+        let at = At::document(document, &FORMAT);
         // The version comes first: what an unknown version says, nobody here can judge.
         check_version(&at)?;
-        document.check_shape()?;
+        document.check_shape(&FORMAT)?;
         let table = at.table(&[
             "version",
             "instance",

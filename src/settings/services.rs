@@ -1,7 +1,7 @@
 //! Section `services`: units of the guest's init.
 
-use super::reader::At;
 use super::{EnvironmentName, SingleLine, UnitName};
+use crate::document::At;
 use crate::error::Result;
 
 /// What shall become of one service.

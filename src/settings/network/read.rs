@@ -4,9 +4,9 @@ use super::{
     AddressAndPrefix, Bond, BondMode, Bridge, Destination, Dhcp, Dns, Interface, InterfaceKind, Mac, Match, Network,
     Route, Vlan,
 };
+use crate::document::At;
 use crate::error::Result;
 use crate::settings::names::ip_address;
-use crate::settings::reader::At;
 use crate::settings::{DnsName, InterfaceName};
 
 /// The most interfaces, and the most members of one.

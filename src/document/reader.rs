@@ -1,16 +1,34 @@
 //! Reading a document key by key: wrong types, unknown keys and missing keys become errors that name their place.
 
-use super::document::{Entry, MAX_ITEMS, Node, Place, Value, invalid, item_path, key_path, shortened};
-use super::{Refusal, SingleLine};
-use crate::error::Result;
+use super::{Entry, Fault, Format, Node, Value, item_path, key_path, shortened};
+use crate::error::{Error, Result};
+use crate::guest::GuestPath;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::RangeInclusive;
 
+/// Why a value is refused, and what to write instead. The reader of the document adds the place.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Refusal {
+    /// What is wrong with the value.
+    pub problem: String,
+    /// What to do about it.
+    pub remedy: String,
+}
+
+impl Refusal {
+    /// A refusal.
+    pub fn new(problem: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Refusal { problem: problem.into(), remedy: remedy.into() }
+    }
+}
+
 /// A value of the document, and the path that leads to it.
 #[derive(Clone, Debug)]
-pub(super) struct At<'n> {
+pub struct At<'n> {
     node: &'n Node,
     path: String,
+    format: &'static Format,
 }
 
 /// Whether a value may be repeated in an error.
@@ -22,13 +40,27 @@ enum Shown {
 
 impl<'n> At<'n> {
     /// The whole document.
-    pub fn document(node: &'n Node) -> Self {
-        At { node, path: String::new() }
+    pub fn document(node: &'n Node, format: &'static Format) -> Self {
+        At { node, path: String::new(), format }
     }
 
     /// Refuses this value.
+    ///
+    /// # Errors
+    /// Always: the error of the format.
     pub fn refuse<T>(&self, problem: impl fmt::Display, remedy: impl fmt::Display) -> Result<T> {
-        Err(invalid(&self.path, self.node.place(), problem, remedy))
+        Err(self.error(&problem, &remedy))
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn error(&self, problem: &dyn fmt::Display, remedy: &dyn fmt::Display) -> Error {
+        (self.format.error)(&Fault { path: &self.path, place: self.node.place(), problem, remedy })
+    }
+
+    /// What lies below this value.
+    fn below(&self, node: &'n Node, path: String) -> At<'n> {
+        At { node, path, format: self.format }
     }
 
     /// The node itself.
@@ -44,16 +76,22 @@ impl<'n> At<'n> {
         }
     }
 
-    /// Any text without NUL.
-    pub fn text_of_any_form(&self) -> Result<&'n str> {
+    /// Any text at all.
+    pub fn raw_text(&self) -> Result<&'n str> {
         match self.node.value() {
-            Value::Text(text) if text.contains('\0') => {
-                self.refuse("has a NUL character", "give bytes that are no text as content_base64")
-            }
             Value::Text(text) => Ok(text),
             Value::Number(_) | Value::Bool(_) => self.refuse_kind("a text", "write it in quotes"),
             _ => self.refuse_kind("a text", "write one text in quotes"),
         }
+    }
+
+    /// Any text without NUL.
+    pub fn text_of_any_form(&self) -> Result<&'n str> {
+        let text = self.raw_text()?;
+        if text.contains('\0') {
+            return self.refuse("has a NUL character", "give bytes that are no text as content_base64");
+        }
+        Ok(text)
     }
 
     /// A text without control characters.
@@ -93,19 +131,6 @@ impl<'n> At<'n> {
         self.refuse(format_args!("`{}` is no value of it", shortened(text)), format_args!("write {}", one_of(&known)))
     }
 
-    /// A text of one line, not empty, with at most `most` characters.
-    pub fn line(&self, most: usize) -> Result<SingleLine> {
-        self.parsed(|text| {
-            if text.is_empty() {
-                return Err(Refusal::new("is empty", "write a text or leave the key out"));
-            }
-            if text.chars().count() > most {
-                return Err(Refusal::new(format!("is longer than {most} characters"), "shorten it"));
-            }
-            SingleLine::parse(text)
-        })
-    }
-
     /// `true` or `false`.
     pub fn boolean(&self) -> Result<bool> {
         match self.node.value() {
@@ -131,6 +156,14 @@ impl<'n> At<'n> {
         }
     }
 
+    /// A whole number of any size that a type holds.
+    pub fn number<T: TryFrom<u64>>(&self) -> Result<T> {
+        match T::try_from(self.integer(0..=u64::MAX)?) {
+            Ok(number) => Ok(number),
+            Err(_) => self.refuse("is too large a number", "write a smaller one"),
+        }
+    }
+
     /// The same for ranges that fit in 32 bits.
     pub fn integer_u32(&self, range: RangeInclusive<u32>) -> Result<u32> {
         let number = self.integer(u64::from(*range.start())..=u64::from(*range.end()))?;
@@ -145,11 +178,11 @@ impl<'n> At<'n> {
         if items.len() < *counts.start() {
             return self.refuse("is empty", "write at least one item or leave the key out");
         }
-        if items.len() > *counts.end() || items.len() > MAX_ITEMS {
+        if items.len() > *counts.end() {
             let problem = format!("has {} items, more than {}", items.len(), counts.end());
             return self.refuse(problem, "write fewer");
         }
-        let item = |(index, node)| At { node, path: item_path(&self.path, index) };
+        let item = |(index, node)| self.below(node, item_path(&self.path, index));
         Ok(items.iter().enumerate().map(item).collect())
     }
 
@@ -168,7 +201,51 @@ impl<'n> At<'n> {
 
     /// The place of a value in this table.
     pub fn value_of(&self, entry: &'n Entry) -> At<'n> {
-        At { node: &entry.node, path: key_path(&self.path, &entry.key) }
+        self.below(&entry.node, key_path(&self.path, &entry.key))
+    }
+
+    /// What `read` makes of a value that may be `null`.
+    pub fn nullable<T>(&self, read: impl FnOnce(&At<'n>) -> Result<T>) -> Result<Option<T>> {
+        if *self.node.value() == Value::Null { Ok(None) } else { read(self).map(Some) }
+    }
+
+    /// A table of any keys, read as a map.
+    pub fn map<K: Ord, V>(
+        &self,
+        key: impl Fn(&str) -> Option<K>,
+        value: impl Fn(&At<'n>) -> Result<V>,
+    ) -> Result<BTreeMap<K, V>> {
+        let mut map = BTreeMap::new();
+        for entry in self.entries()? {
+            let at = self.value_of(entry);
+            match key(&entry.key) {
+                Some(key) => map.insert(key, value(&at)?),
+                None => return at.refuse("has a key that is none", "remove it"),
+            };
+        }
+        Ok(map)
+    }
+
+    /// What `read` makes of one key of a table, whatever else the table holds.
+    pub fn required<T>(&self, key: &str, read: impl FnOnce(At<'n>) -> Result<T>) -> Result<T> {
+        match self.entries()?.iter().find(|entry| entry.key == key) {
+            Some(entry) => read(self.value_of(entry)),
+            None => self.refuse(format_args!("has no `{key}`"), format_args!("add the key `{key}`")),
+        }
+    }
+
+    /// A table of one key, which says what kind of thing is described by its value.
+    pub fn variant(&self) -> Result<(&'n str, At<'n>)> {
+        match self.entries()? {
+            [entry] => Ok((&entry.key, self.value_of(entry))),
+            _ => self.refuse("has not exactly one key", "write the kind of thing as the only key"),
+        }
+    }
+
+    /// A path in the guest.
+    pub fn guest_path(&self) -> Result<GuestPath> {
+        let text = self.raw_text()?;
+        GuestPath::parse(text).or_else(|error| self.refuse(error.problem(), error.remedy()))
     }
 
     /// A table with the keys `known` and no others.
@@ -180,19 +257,17 @@ impl<'n> At<'n> {
                 Some(near) => format!("did you mean `{near}`?"),
                 None => format!("the keys here are {}", known.join(", ")),
             };
-            return Err(invalid(&path, place_of_key(unknown), "is an unknown key", remedy));
+            let place = unknown.place.or(unknown.node.place());
+            let fault = Fault { path: &path, place, problem: &"is an unknown key", remedy: &remedy };
+            return Err((self.format.error)(&fault));
         }
         Ok(Table { at: self.clone(), known })
     }
 }
 
-fn place_of_key(entry: &Entry) -> Option<Place> {
-    entry.place.or(entry.node.place())
-}
-
 /// A table whose keys are all known.
 #[derive(Debug)]
-pub(super) struct Table<'n> {
+pub struct Table<'n> {
     at: At<'n>,
     known: &'static [&'static str],
 }
@@ -201,7 +276,7 @@ impl<'n> Table<'n> {
     /// The value of a key that may be absent.
     pub fn get(&self, key: &'static str) -> Option<At<'n>> {
         debug_assert!(self.known.contains(&key), "{key} is not among the known keys");
-        self.at.node.entry(key).map(|node| At { node, path: key_path(&self.at.path, key) })
+        self.at.node.entry(key).map(|node| self.at.below(node, key_path(&self.at.path, key)))
     }
 
     /// What `read` makes of a key that may be absent.
@@ -211,10 +286,8 @@ impl<'n> Table<'n> {
 
     /// What `read` makes of a key that must be there.
     pub fn required<T>(&self, key: &'static str, read: impl FnOnce(At<'n>) -> Result<T>) -> Result<T> {
-        match self.get(key) {
-            Some(at) => read(at),
-            None => self.at.refuse(format_args!("has no `{key}`"), format_args!("add the key `{key}`")),
-        }
+        debug_assert!(self.known.contains(&key), "{key} is not among the known keys");
+        self.at.required(key, read)
     }
 
     /// A list that is empty where its key is absent.
@@ -251,7 +324,7 @@ impl<'n> Table<'n> {
 }
 
 /// Words joined for a sentence: `a, b or c`.
-pub(super) fn one_of(words: &[&str]) -> String {
+fn one_of(words: &[&str]) -> String {
     match words {
         [] => String::new(),
         [word] => (*word).to_owned(),

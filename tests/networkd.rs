@@ -1,6 +1,6 @@
 //! The files for systemd-networkd: their texts, and what the real networkd makes of them.
 //!
-//! Texts are in `tests/network/NAME.txt`, beside the settings in `NAME.json`. `UPDATE_EXPECTED=1` writes them anew.
+//! Texts are in `tests/network/NAME.txt`, beside the settings in `NAME.json`. `HANDOFF_UPDATE_GOLDEN=1` writes them anew.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr, missing_docs)]
 
 use handoff::commit::state::State;
@@ -83,7 +83,7 @@ fn each_case_is_written_as_expected() {
     for case in cases() {
         let resolved = shown(&render(&fs::read(&case).unwrap(), &image(true)));
         let expected = case.with_extension("txt");
-        if std::env::var_os("UPDATE_EXPECTED").is_some() {
+        if std::env::var_os("HANDOFF_UPDATE_GOLDEN").is_some() {
             fs::write(&expected, &resolved).unwrap();
         }
         assert_eq!(resolved, fs::read_to_string(&expected).unwrap(), "{}", case.display());

@@ -217,3 +217,21 @@ fn the_test_vector_is_a_container() {
     let blob = container::decode("the test vector", &bytes).unwrap();
     assert_eq!((blob.settings(), blob.signature()), (br#"{"version":1}"#.as_slice(), None));
 }
+
+#[test]
+fn every_crate_and_every_room_is_in_the_architecture() {
+    let page = text("ARCHITECTURE.md");
+    let manifest: toml::Table = text("Cargo.toml").parse().unwrap();
+    for section in ["dependencies", "dev-dependencies"] {
+        for name in manifest[section].as_table().unwrap().keys() {
+            assert!(page.contains(name), "ARCHITECTURE.md does not say what {name} is for");
+        }
+    }
+    for entry in fs::read_dir(repository().join("src")).unwrap() {
+        let entry = entry.unwrap();
+        let name = entry.file_name().into_string().unwrap();
+        let room = if entry.path().is_dir() { format!("| `{name}/` |") } else { format!("| `{name}` |") };
+        let is_aside = name == "lib.rs" || name.ends_with("_tests.rs");
+        assert!(is_aside || page.contains(&room), "ARCHITECTURE.md does not say what {name} is for");
+    }
+}

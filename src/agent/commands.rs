@@ -154,7 +154,8 @@ pub(super) fn apply(root: &Root, arguments: &Arguments, out: &mut dyn Write, err
 /// Plans and commits an offer, does the pokes, and says what came of it.
 pub(super) fn apply_offer(run: &mut Run<'_>, offer: &Offer, mode: Mode, err: &mut dyn Write) -> Result<Status> {
     let mut plan = run.plan(offer)?;
-    let is_empty = plan.is_empty();
+    // Pokes alone are nothing new: as PID 1 the live host name has to be set in every boot.
+    let is_empty = plan.steps.is_empty() && plan.bookkeeping.is_empty();
     let (number, changes) = (plan.steps.len(), changes(&plan));
     let mut warnings = std::mem::take(&mut plan.warnings);
     warnings.extend(commit::commit(run.root, &plan.take_steps())?.warnings);

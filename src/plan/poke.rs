@@ -123,3 +123,78 @@ fn unit_pokes(steps: &[Step]) -> Vec<Poke> {
         .filter(|poke| !matches!(poke, Poke::Start(unit) | Poke::Restart(unit) if stopped.contains(unit)))
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::guest::{File, GuestPath, Owner};
+    use crate::guest::{Interface, Live, Node};
+
+    const SETTINGS: &str = r#"{ "version": 1, "hostname": "lb-1", "network": { "interfaces": [
+        { "name": "front", "match": { "mac": "52:54:00:12:34:56" }, "dhcp": "ipv4" },
+        { "name": "back", "match": { "mac": "52:54:00:12:34:57" }, "dhcp": "ipv4" } ] } }"#;
+
+    fn write(path: &str) -> Step {
+        let file = File { mode: 0o644, owner: Owner::ROOT, content: Vec::new() };
+        Step::WriteFile { path: GuestPath::of(path), file, before: None, secret: false }
+    }
+
+    fn steps() -> Vec<Step> {
+        let wants = |unit: &str| GuestPath::of("/etc/systemd/system/multi-user.target.wants").join(unit).unwrap();
+        vec![
+            write("/etc/handoff/environment/app.service"),
+            write("/etc/systemd/network/10-handoff-front.network"),
+            Step::WriteLink {
+                path: wants("app.service"),
+                target: "/lib/systemd/system/app.service".into(),
+                before: None,
+            },
+            Step::WriteLink {
+                path: GuestPath::of("/etc/systemd/system/masked.service"),
+                target: "/dev/null".into(),
+                before: None,
+            },
+            Step::Remove { path: wants("off.service"), before: Node::link("/lib/systemd/system/off.service") },
+        ]
+    }
+
+    fn pokes_of(init: Option<RunningInit>, up: bool) -> Vec<String> {
+        let interface = |name: &str, mac: &str, up| Interface { name: name.into(), mac: mac.into(), up };
+        let interfaces =
+            vec![interface("enp0s2", "52:54:00:12:34:57", false), interface("enp0s3", "52:54:00:12:34:56", up)];
+        let live = Live { hostname: "image".into(), interfaces, init, first_boot: false };
+        let facts = Facts { live: Some(live), ..Facts::default() };
+        let settings = Settings::check_text(SETTINGS.as_bytes()).unwrap();
+        pokes(&steps(), &settings, &facts).iter().map(Poke::to_string).collect()
+    }
+
+    #[test]
+    fn systemd_reads_its_units_before_it_stops_and_starts_them() {
+        assert_eq!(
+            pokes_of(Some(RunningInit::Systemd), false),
+            [
+                "set the live host name to lb-1",
+                "let the init read its units again",
+                "rename interface enp0s3 to front",
+                "rename interface enp0s2 to back",
+                "let the network stack read its files again",
+                "stop masked.service",
+                "stop off.service",
+                "start app.service",
+                "restart app.service if it runs",
+            ]
+        );
+    }
+
+    #[test]
+    fn an_interface_that_is_up_keeps_its_name_until_the_next_boot() {
+        let pokes = pokes_of(Some(RunningInit::Systemd), true);
+        assert!(!pokes.iter().any(|poke| poke.contains("front")), "{pokes:?}");
+        assert!(pokes.iter().any(|poke| poke == "rename interface enp0s2 to back"), "{pokes:?}");
+    }
+
+    #[test]
+    fn before_any_init_runs_only_the_host_name_is_set() {
+        assert_eq!(pokes_of(None, false), ["set the live host name to lb-1"]);
+    }
+}

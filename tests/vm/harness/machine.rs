@@ -8,6 +8,7 @@ use super::{qmp, tool};
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::Mutex;
@@ -334,13 +335,40 @@ impl Machine {
         String::from_utf8(output.stdout).unwrap()
     }
 
+    /// Tries to log in with a password and nothing else, and runs a command. A password needs somebody to type it, which
+    /// `ssh` leaves to a program here.
+    pub fn ssh_with_password(&self, user: &str, password: &str, command: &str) -> Output {
+        let typist = self.run_dir.file("typist", "#!/bin/sh\nprintf '%s\\n' \"$PASSWORD\"\n");
+        std::fs::set_permissions(&typist, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let mut ssh = self.ssh_without_key(
+            user,
+            &[
+                "-o",
+                "BatchMode=no",
+                "-o",
+                "PubkeyAuthentication=no",
+                "-o",
+                "NumberOfPasswordPrompts=1",
+                "-o",
+                "PreferredAuthentications=password",
+            ],
+        );
+        ssh.env("SSH_ASKPASS", typist).env("SSH_ASKPASS_REQUIRE", "force").env("PASSWORD", password);
+        ssh.arg(command).stdin(Stdio::null()).output().unwrap()
+    }
+
     /// `ssh` up to and with the destination, with more options for it. Nothing of the user's own configuration counts,
     /// and the guest's host key is taken as it comes.
     pub fn ssh_command(&self, user: &str, key: &SshKey, options: &[&str]) -> Command {
+        let identity = key.private.to_str().unwrap();
+        self.ssh_without_key(user, &[&["-o", "BatchMode=yes", "-i", identity], options].concat())
+    }
+
+    fn ssh_without_key(&self, user: &str, options: &[&str]) -> Command {
         let mut ssh = fence::command(Duration::from_secs(60), tool::find("ssh"));
-        ssh.args(["-F", "none", "-o", "IdentitiesOnly=yes", "-o", "BatchMode=yes", "-o", "ConnectTimeout=20"]);
+        ssh.args(["-F", "none", "-o", "IdentitiesOnly=yes", "-o", "ConnectTimeout=20"]);
         ssh.args(["-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR"]);
-        ssh.args(options).arg("-i").arg(&key.private).args(["-p", &self.port.to_string()]);
+        ssh.args(options).args(["-p", &self.port.to_string()]);
         ssh.arg(format!("{user}@127.0.0.1"));
         ssh
     }

@@ -435,7 +435,7 @@ fn two_disks_that_both_qualify_are_refused_whatever_they_hold() {
         let started = Instant::now();
         let errors = [
             source::scan(&places).unwrap_err(),
-            source::wait(&[Spec::Auto], &places, started + Duration::from_secs(20)).unwrap_err(),
+            source::wait(&[Spec::Auto], &places, started + Duration::from_secs(20), &mut None).unwrap_err(),
         ];
         assert!(started.elapsed() < Duration::from_secs(3), "{name}: {:?}", started.elapsed());
         for error in errors {
@@ -467,7 +467,7 @@ fn no_settings_at_all_is_an_error_at_the_deadline_and_not_long_after() {
     let scratch = tempfile::tempdir().unwrap();
     let places = machine(scratch.path(), &[("vda", &[0; 4096])]);
     let started = Instant::now();
-    let found = source::wait(&[Spec::Auto], &places, started + Duration::from_millis(700)).unwrap();
+    let found = source::wait(&[Spec::Auto], &places, started + Duration::from_millis(700), &mut None).unwrap();
     let took = started.elapsed();
     assert!(found.is_none() && took >= Duration::from_millis(700) && took < Duration::from_secs(2), "{took:?}");
 }

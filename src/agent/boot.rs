@@ -95,7 +95,7 @@ fn attempt(root: &Root, arguments: &Arguments, mode: Mode, err: &mut dyn Write) 
         Some(offer) => apply_offer(&mut run, &offer, mode, err),
         None if run.class.policy.required => Err(Error::no_settings(
             "sources",
-            format_args!("none held settings within {} s", longest.as_secs()),
+            format_args!("none held settings within {} s{}", longest.as_secs(), run.shown_note()),
             "attach a settings disk made with `handoff pack`",
         )),
         None => {

@@ -26,16 +26,18 @@ pub(super) struct Run<'a> {
     pub state: State,
     pub facts: Facts,
     pub started: Instant,
+    /// What a disk that was named turned out to be, where it holds no settings.
+    note: Option<String>,
 }
 
 impl<'a> Run<'a> {
     pub(super) fn new(root: &'a Root, facts: Facts) -> Result<Self> {
         let started = Instant::now();
-        Ok(Run { root, class: Class::load(root)?, state: State::load(root)?, facts, started })
+        Ok(Run { root, class: Class::load(root)?, state: State::load(root)?, facts, started, note: None })
     }
 
     /// The settings that may be applied, from the sources of the command line or of the policy.
-    pub(super) fn offer(&self, arguments: &Arguments, longest: Duration) -> Result<Option<Offer>> {
+    pub(super) fn offer(&mut self, arguments: &Arguments, longest: Duration) -> Result<Option<Offer>> {
         let sources: &[Spec] = arguments.source.as_ref().map_or(&self.class.policy.sources, std::slice::from_ref);
         if arguments.source.is_none() && arguments.root != Path::new("/") {
             return Err(Error::usage(
@@ -44,7 +46,7 @@ impl<'a> Run<'a> {
                 "add --source, like --source file:settings.img",
             ));
         }
-        offer(self.root, &self.class, &self.state, sources, longest)
+        offer(self.root, &self.class, &self.state, sources, longest, &mut self.note)
     }
 
     /// The plan for an offer.
@@ -74,7 +76,13 @@ impl<'a> Run<'a> {
     }
 
     fn none(&self) -> Error {
-        Error::no_settings("sources", "none holds settings", "attach a settings disk, or name one with --source")
+        let problem = format_args!("none holds settings{}", self.shown_note());
+        Error::no_settings("sources", problem, "attach a settings disk, or name one with --source")
+    }
+
+    /// What is known of a disk that holds no settings, for the end of a sentence.
+    pub(super) fn shown_note(&self) -> String {
+        self.note.as_ref().map_or(String::new(), |note| format!(" ({note})"))
     }
 }
 
@@ -119,7 +127,7 @@ pub(super) fn plan(
             "run `handoff-agent apply` first",
         ));
     }
-    let run = Run::new(root, facts(arguments, root)?)?;
+    let mut run = Run::new(root, facts(arguments, root)?)?;
     let offer = run.offer(arguments, arguments.wait.unwrap_or_default())?.ok_or_else(|| run.none())?;
     let plan = run.plan(&offer)?;
     warn(err, &plan.warnings);

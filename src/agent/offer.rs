@@ -32,7 +32,7 @@ pub(super) struct Offer {
     pub place: String,
 }
 
-/// Looks for settings until the wait is over. `None` where there are none.
+/// Looks for settings until the wait is over. `None` where there are none; `note` says then what a named disk is instead.
 ///
 /// # Errors
 /// Some were found, and they may not be applied.
@@ -42,9 +42,10 @@ pub(super) fn offer(
     state: &State,
     sources: &[Spec],
     longest: Duration,
+    note: &mut Option<String>,
 ) -> Result<Option<Offer>> {
     let deadline = Instant::now() + longest;
-    let Some(Found { blob, place }) = wait(sources, &Places::default(), deadline)? else { return Ok(None) };
+    let Some(Found { blob, place }) = wait(sources, &Places::default(), deadline, note)? else { return Ok(None) };
     let keys = trusted_keys(guest)?;
     let pin = pin(guest)?;
     let clock = Clock { now: unix_time(), floor: RELEASED };

@@ -1,6 +1,6 @@
 //! Carries out a plan, all of it or nothing, and mends what an interrupted run left.
 
-use super::hand::{Effect, Hand, Observer, waiting};
+use super::hand::{Hand, Observer, waiting};
 use super::journal::{self, Entry, Journal, Phase};
 use super::lock::Locks;
 use super::store;
@@ -43,7 +43,7 @@ pub enum Recovery {
 /// fails. Whenever the error is of class *not applied*, the guest is as before, unless the error itself says that the rest
 /// follows at the next start.
 pub fn commit(root: &Root, plan: &[Step]) -> Result<Report> {
-    commit_observed(root, plan, &mut logged)
+    commit_observed(root, plan, &mut let_pass)
 }
 
 /// Ends what an interrupted commit began. To be run at each start, before anything is read. Writes nothing where no commit was
@@ -52,12 +52,11 @@ pub fn commit(root: &Root, plan: &[Step]) -> Result<Report> {
 /// # Errors
 /// The journal cannot be read; another run holds the lock; a change is refused by the system. The journal stays then.
 pub fn recover(root: &Root) -> Result<Recovery> {
-    recover_observed(root, &mut logged)
+    recover_observed(root, &mut let_pass)
 }
 
 /// The observer of every real run.
-fn logged(effect: Effect<'_>) -> Result<(), SystemError> {
-    log::trace!("{} {}", effect.call, effect.name);
+fn let_pass() -> Result<(), SystemError> {
     Ok(())
 }
 
@@ -66,7 +65,8 @@ pub(super) fn commit_observed(root: &Root, plan: &[Step], observer: Observer<'_>
         return Ok(Report::default());
     }
     let mut journal = Journal::of(plan, 1)?;
-    let encoded = journal.to_bytes()?.len();
+    // Before anything is touched: whether it can be written at all.
+    journal.to_bytes()?;
     verify(root, plan)?;
     let mut hand = Hand::new(root, observer);
     hand.make_own_directory()?;
@@ -78,7 +78,6 @@ pub(super) fn commit_observed(root: &Root, plan: &[Step], observer: Observer<'_>
     verify(root, plan)?;
     avoid_directories(root, &mut journal)?;
     let emptied = directories_to_remove(root, plan)?;
-    log::debug!("commit: {} steps, {encoded} bytes of journal", plan.len());
 
     if let Err(error) = hand.write_journal(&journal).and_then(|()| hand.stage(plan, &journal)) {
         hand.discard(&journal).map_err(|second| left_over(&error, &second))?;

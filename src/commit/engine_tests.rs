@@ -1,7 +1,7 @@
 //! The engine on a real scratch root, stopped at every point.
 
 use super::engine::{commit_observed, recover_observed};
-use super::hand::{Effect, Observer};
+use super::hand::Observer;
 use super::{Recovery, commit, interrupted, recover, store};
 use crate::guest::{File as GuestFile, GuestPath, Node, Owner, View as _};
 use crate::plan::Step;
@@ -154,7 +154,7 @@ struct Crash;
 /// was stopped.
 fn crashing<T>(n: usize, work: impl FnOnce(Observer<'_>) -> T) -> Option<T> {
     let count = Cell::new(0);
-    let mut observer = |_: Effect<'_>| {
+    let mut observer = || {
         count.set(count.get() + 1);
         if count.get() > n {
             resume_unwind(Box::new(Crash));
@@ -167,7 +167,7 @@ fn crashing<T>(n: usize, work: impl FnOnce(Observer<'_>) -> T) -> Option<T> {
 /// Runs `work`, whose `n`th effect fails with `error`.
 fn failing<T>(n: usize, error: SystemError, work: impl FnOnce(Observer<'_>) -> T) -> T {
     let mut count = 0;
-    work(&mut |_| {
+    work(&mut || {
         count += 1;
         if count == n { Err(error) } else { Ok(()) }
     })
@@ -175,7 +175,7 @@ fn failing<T>(n: usize, error: SystemError, work: impl FnOnce(Observer<'_>) -> T
 
 fn effects(scratch: &Scratch) -> usize {
     let mut count = 0;
-    let report = commit_observed(&scratch.root, &scratch.plan(), &mut |_| {
+    let report = commit_observed(&scratch.root, &scratch.plan(), &mut || {
         count += 1;
         Ok(())
     });
@@ -315,8 +315,8 @@ fn a_way_back_that_is_interrupted_ends_old_or_new() {
             let plan = scratch.plan();
             let stopped = crashing(n + more, |crash| {
                 let mut count = 0;
-                commit_observed(&scratch.root, &plan, &mut |effect| {
-                    crash(effect)?;
+                commit_observed(&scratch.root, &plan, &mut || {
+                    crash()?;
                     count += 1;
                     if count == n { Err(SystemError::EPERM) } else { Ok(()) }
                 })

@@ -14,17 +14,8 @@ use std::fs::File;
 use std::io::{self, Write as _};
 use std::os::fd::OwnedFd;
 
-/// One change that is about to be made. What the observer returns instead is taken for the answer of the system.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Effect<'a> {
-    /// Which system call.
-    pub(super) call: &'static str,
-    /// The name it is about.
-    pub(super) name: &'a str,
-}
-
-/// Sees every effect before it happens.
-pub(super) type Observer<'a> = &'a mut dyn FnMut(Effect<'_>) -> Result<(), SystemError>;
+/// Sees every change before it is made. What it returns instead is taken for the answer of the system.
+pub(super) type Observer<'a> = &'a mut dyn FnMut() -> Result<(), SystemError>;
 
 /// What makes changes. Every system call that changes the guest goes through here.
 pub(super) struct Hand<'a> {
@@ -39,8 +30,9 @@ impl<'a> Hand<'a> {
         Hand { root, observer, flush: Flush::default() }
     }
 
-    pub(super) fn effect(&mut self, call: &'static str, name: &str) -> Result<(), SystemError> {
-        (self.observer)(Effect { call, name })
+    /// A change is about to be made.
+    pub(super) fn effect(&mut self) -> Result<(), SystemError> {
+        (self.observer)()
     }
 
     /// The directory that holds a path which is about to be changed.
@@ -63,7 +55,7 @@ impl<'a> Hand<'a> {
             let (directory, name) = self.parent(&path)?;
             let mode = if path == own { 0o700 } else { 0o755 };
             self.make_directory(&directory, &name, mode, Owner::ROOT)
-                .and_then(|()| self.flush_now(&directory, &name))
+                .and_then(|()| self.flush_now(&directory))
                 .map_err(|error| failed(&path, "made", error))?;
         }
         let trusted = match self.root.stat(&own)? {
@@ -79,31 +71,31 @@ impl<'a> Hand<'a> {
     }
 
     fn make_directory(&mut self, directory: &OwnedFd, name: &str, mode: u32, owner: Owner) -> Result<(), SystemError> {
-        self.effect("mkdir", name)?;
+        self.effect()?;
         files::make_directory_at(directory, name)?;
         self.flush.directory(directory)?;
         let made = files::open_directory_at(directory, name)?;
-        self.set_attributes(&made, name, mode, owner)?;
+        self.set_attributes(&made, mode, owner)?;
         self.flush.directory(&made)
     }
 
     /// Owner first, because a change of owner takes bits of the mode away.
-    fn set_attributes(&mut self, file: &OwnedFd, name: &str, mode: u32, owner: Owner) -> Result<(), SystemError> {
+    fn set_attributes(&mut self, file: &OwnedFd, mode: u32, owner: Owner) -> Result<(), SystemError> {
         if self.root.compares_owners() {
-            self.effect("fchown", name)?;
+            self.effect()?;
             files::set_owner(file, owner)?;
         }
-        self.effect("fchmod", name)?;
+        self.effect()?;
         files::set_mode(file, mode)
     }
 
-    fn flush_now(&mut self, file: &OwnedFd, name: &str) -> Result<(), SystemError> {
-        self.effect("fsync", name)?;
+    fn flush_now(&mut self, file: &OwnedFd) -> Result<(), SystemError> {
+        self.effect()?;
         files::flush(file)
     }
 
     fn flush_all(&mut self) -> Result<()> {
-        self.effect("flush", "").and_then(|()| self.flush.flush()).map_err(|error| {
+        self.effect().and_then(|()| self.flush.flush()).map_err(|error| {
             Error::not_applied(
                 "the guest's file systems",
                 format_args!("cannot be flushed: {}", io::Error::from(error)),
@@ -120,11 +112,11 @@ impl<'a> Hand<'a> {
         let new = format!("{name}.new");
         let mut write = || {
             let file = self.create(&directory, &new)?;
-            let file = self.write(file, &new, &bytes)?;
-            self.flush_now(&file, &new)?;
-            self.effect("rename", &name)?;
+            let file = self.write(file, &bytes)?;
+            self.flush_now(&file)?;
+            self.effect()?;
             files::rename_at(&directory, &new, &name)?;
-            self.flush_now(&directory, store::DIRECTORY)
+            self.flush_now(&directory)
         };
         write().map_err(|error| {
             // Nobody reads a journal under this name.
@@ -149,17 +141,17 @@ impl<'a> Hand<'a> {
         let (directory, name) = self.parent(&path)?;
         for name in [format!("{name}.new"), name] {
             if files::stat_at(&directory, &name).map_err(|error| failed(&path, "removed", error))?.is_some() {
-                self.effect("unlink", &name)
+                self.effect()
                     .and_then(|()| files::remove_at(&directory, &name))
                     .map_err(|error| failed(&path, "removed", error))?;
             }
         }
-        self.flush_now(&directory, store::DIRECTORY).map_err(|error| failed(&path, "removed", error))
+        self.flush_now(&directory).map_err(|error| failed(&path, "removed", error))
     }
 
     /// A new file. What stands under its name is a left-over, or was planted: such names are reserved for us.
     fn create(&mut self, directory: &OwnedFd, name: &str) -> Result<OwnedFd, SystemError> {
-        self.effect("create", name)?;
+        self.effect()?;
         match files::create_file_at(directory, name) {
             Err(SystemError::EEXIST) => {
                 files::remove_at(directory, name)?;
@@ -169,8 +161,8 @@ impl<'a> Hand<'a> {
         }
     }
 
-    fn write(&mut self, file: OwnedFd, name: &str, content: &[u8]) -> Result<OwnedFd, SystemError> {
-        self.effect("write", name)?;
+    fn write(&mut self, file: OwnedFd, content: &[u8]) -> Result<OwnedFd, SystemError> {
+        self.effect()?;
         let mut file = File::from(file);
         match file.write_all(content) {
             Ok(()) => Ok(OwnedFd::from(file)),
@@ -209,8 +201,8 @@ impl<'a> Hand<'a> {
                 let (directory, _) = self.parent(path)?;
                 let mut write = || {
                     let file = self.create(&directory, staged)?;
-                    let file = self.write(file, staged, content)?;
-                    self.set_attributes(&file, staged, *mode, *owner)?;
+                    let file = self.write(file, content)?;
+                    self.set_attributes(&file, *mode, *owner)?;
                     self.flush.file(&file)?;
                     self.flush.directory(&directory)
                 };
@@ -219,7 +211,7 @@ impl<'a> Hand<'a> {
             Entry::Link { staged, target, .. } => {
                 let (directory, _) = self.parent(path)?;
                 let mut link = || {
-                    self.effect("symlink", staged)?;
+                    self.effect()?;
                     match files::make_link_at(&directory, staged, target) {
                         Err(SystemError::EEXIST) => {
                             files::remove_at(&directory, staged)?;
@@ -248,7 +240,7 @@ impl<'a> Hand<'a> {
                 Err(error) => return Err(failed(entry.path(), "cleaned up after", error)),
             }
             self.noted(entry.path(), &directory)?;
-            match self.effect("unlink", staged).and_then(|()| files::remove_at(&directory, staged)) {
+            match self.effect().and_then(|()| files::remove_at(&directory, staged)) {
                 Ok(()) | Err(SystemError::ENOENT) => {}
                 Err(error) => return Err(failed(entry.path(), "cleaned up after", error)),
             }
@@ -264,7 +256,7 @@ impl<'a> Hand<'a> {
     fn remove_directory(&mut self, path: &GuestPath) -> Result<bool> {
         let Some((directory, name)) = self.root.open_parent(path)? else { return Ok(true) };
         self.noted(path, &directory)?;
-        match self.effect("rmdir", &name).and_then(|()| files::remove_directory_at(&directory, &name)) {
+        match self.effect().and_then(|()| files::remove_directory_at(&directory, &name)) {
             Ok(()) | Err(SystemError::ENOENT) => Ok(true),
             // Not empty, by either name; no directory any more; mounted upon.
             Err(SystemError::ENOTEMPTY | SystemError::EEXIST | SystemError::ENOTDIR | SystemError::EBUSY) => Ok(false),
@@ -299,7 +291,7 @@ impl<'a> Hand<'a> {
         self.noted(path, &directory)?;
         match entry {
             Entry::File { staged, .. } | Entry::Link { staged, .. } => {
-                match self.effect("rename", &name).and_then(|()| files::rename_at(&directory, staged, &name)) {
+                match self.effect().and_then(|()| files::rename_at(&directory, staged, &name)) {
                     Ok(()) => {}
                     Err(SystemError::ENOENT) if self.holds(entry)? => {}
                     Err(SystemError::ENOENT) => {
@@ -311,7 +303,7 @@ impl<'a> Hand<'a> {
             Entry::Directory { mode, owner, .. } => match files::open_directory_at(&directory, &name) {
                 Ok(open) => {
                     self.noted(path, &open)?;
-                    self.set_attributes(&open, &name, *mode, *owner)
+                    self.set_attributes(&open, *mode, *owner)
                         .map_err(|error| failed(path, "given its mode and owner", error))?;
                 }
                 Err(SystemError::ENOENT | SystemError::ENOTDIR | SystemError::ELOOP) => {
@@ -319,12 +311,10 @@ impl<'a> Hand<'a> {
                 }
                 Err(error) => return Err(failed(path, "opened", error)),
             },
-            Entry::Remove { .. } => {
-                match self.effect("unlink", &name).and_then(|()| files::remove_at(&directory, &name)) {
-                    Ok(()) | Err(SystemError::ENOENT) => {}
-                    Err(error) => return Err(failed(path, "removed", error)),
-                }
-            }
+            Entry::Remove { .. } => match self.effect().and_then(|()| files::remove_at(&directory, &name)) {
+                Ok(()) | Err(SystemError::ENOENT) => {}
+                Err(error) => return Err(failed(path, "removed", error)),
+            },
             Entry::Empty { .. } => {
                 if !self.remove_directory(path)? {
                     report.kept.push(path.clone());

@@ -77,6 +77,7 @@ impl<'n> At<'n> {
     }
 
     /// Any text at all.
+    #[inline(never)]
     pub fn raw_text(&self) -> Result<&'n str> {
         match self.node.value() {
             Value::Text(text) => Ok(text),
@@ -95,6 +96,7 @@ impl<'n> At<'n> {
     }
 
     /// A text without control characters.
+    #[inline(never)]
     pub fn text(&self) -> Result<&'n str> {
         let text = self.text_of_any_form()?;
         if text.chars().any(char::is_control) {
@@ -132,6 +134,7 @@ impl<'n> At<'n> {
     }
 
     /// `true` or `false`.
+    #[inline(never)]
     pub fn boolean(&self) -> Result<bool> {
         match self.node.value() {
             Value::Bool(value) => Ok(*value),
@@ -140,6 +143,7 @@ impl<'n> At<'n> {
     }
 
     /// A whole number of a range.
+    #[inline(never)]
     pub fn integer(&self, range: RangeInclusive<u64>) -> Result<u64> {
         let Value::Number(number) = self.node.value() else {
             return self.refuse_kind("a number", "write a whole number without quotes");
@@ -171,6 +175,7 @@ impl<'n> At<'n> {
     }
 
     /// The items of a list, `counts` of them.
+    #[inline(never)]
     pub fn items(&self, counts: RangeInclusive<usize>) -> Result<Vec<At<'n>>> {
         let Value::List(items) = self.node.value() else {
             return self.refuse_kind("a list", "write [ ] around it, also around a single one");
@@ -187,8 +192,13 @@ impl<'n> At<'n> {
     }
 
     /// A list of values that `read` makes.
-    pub fn list<T>(&self, counts: RangeInclusive<usize>, read: impl FnMut(At<'n>) -> Result<T>) -> Result<Vec<T>> {
-        self.items(counts)?.into_iter().map(read).collect()
+    pub fn list<T>(&self, counts: RangeInclusive<usize>, mut read: impl FnMut(At<'n>) -> Result<T>) -> Result<Vec<T>> {
+        let items = self.items(counts)?;
+        let mut values = Vec::with_capacity(items.len());
+        for item in items {
+            values.push(read(item)?);
+        }
+        Ok(values)
     }
 
     /// The entries of a table.
@@ -228,8 +238,14 @@ impl<'n> At<'n> {
 
     /// What `read` makes of one key of a table, whatever else the table holds.
     pub fn required<T>(&self, key: &str, read: impl FnOnce(At<'n>) -> Result<T>) -> Result<T> {
+        read(self.need(key)?)
+    }
+
+    /// The value of one key of a table. Not generic, and never inlined, because each key of each document comes here.
+    #[inline(never)]
+    fn need(&self, key: &str) -> Result<At<'n>> {
         match self.entries()?.iter().find(|entry| entry.key == key) {
-            Some(entry) => read(self.value_of(entry)),
+            Some(entry) => Ok(self.value_of(entry)),
             None => self.refuse(format_args!("has no `{key}`"), format_args!("add the key `{key}`")),
         }
     }
@@ -274,6 +290,7 @@ pub struct Table<'n> {
 
 impl<'n> Table<'n> {
     /// The value of a key that may be absent.
+    #[inline(never)]
     pub fn get(&self, key: &'static str) -> Option<At<'n>> {
         debug_assert!(self.known.contains(&key), "{key} is not among the known keys");
         self.at.node.entry(key).map(|node| self.at.below(node, key_path(&self.at.path, key)))

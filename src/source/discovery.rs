@@ -215,7 +215,6 @@ pub fn scan(places: &Places) -> Result<Option<Found>> {
             Ok(Seen::Content(content, _)) => content,
             Ok(Seen::NoMedium) => continue,
             Err(error) => {
-                log::debug!("{object} cannot be opened ({error})");
                 // Not EPERM, which is how a container is kept from the devices of its host.
                 if error.raw_os_error() == Some(nix::errno::Errno::EACCES as i32) {
                     denied.get_or_insert(spec::unreadable(&object, &error));
@@ -223,9 +222,6 @@ pub fn scan(places: &Places) -> Result<Option<Found>> {
                 continue;
             }
         };
-        if let Some(note) = &content.note {
-            log::debug!("{object} {note}");
-        }
         let place = content.place(&object);
         let parent = first.as_ref().filter(|(name, _)| block.parent.as_ref() == Some(name));
         match (content.blob, parent) {
@@ -259,23 +255,23 @@ fn same(a: &Blob, b: &Blob) -> bool {
 }
 
 /// Looks at these places until one of them has settings, at most until the deadline. Where several have, the first of the
-/// list counts. `None` where none had any.
+/// list counts. `None` where none had any; `note` says then what a named disk is instead.
 ///
 /// When something is found, everything is looked at once more, so that a second settings disk which is there already is seen.
 ///
 /// # Errors
 /// As [`spec::load`]. What is broken may mend itself for a short while, since a host may still be writing it.
-pub fn wait(specs: &[Spec], places: &Places, deadline: Instant) -> Result<Option<Found>> {
+pub fn wait(specs: &[Spec], places: &Places, deadline: Instant, note: &mut Option<String>) -> Result<Option<Found>> {
     // Before the first look, so that nothing can come unseen between the look and the wait.
     let mut events = BlockEvents::open();
     let mut broken_since = None;
     loop {
-        let mut note = None;
-        let mut result = look(specs, places, &mut note);
+        *note = None;
+        let mut result = look(specs, places, note);
         if matches!(result, Ok(Some(_))) {
             // Let go of the first before the second is read: a blob can be a good part of our memory.
             drop(result);
-            result = look(specs, places, &mut note);
+            result = look(specs, places, note);
         }
         let now = Instant::now();
         let pause = match result {
@@ -293,9 +289,6 @@ pub fn wait(specs: &[Spec], places: &Places, deadline: Instant) -> Result<Option
             }
         };
         if now >= deadline {
-            if let Some(note) = note {
-                log::warn!("{note}");
-            }
             return Ok(None);
         }
         events.wait(pause.min(deadline - now));
@@ -365,7 +358,7 @@ mod tests {
         }
 
         fn wait(&self, milliseconds: u64) -> Result<Option<Found>> {
-            wait(&[Spec::Auto], &self.places, Instant::now() + Duration::from_millis(milliseconds))
+            wait(&[Spec::Auto], &self.places, Instant::now() + Duration::from_millis(milliseconds), &mut None)
         }
     }
 
@@ -547,10 +540,10 @@ mod tests {
         machine.add("vdb", None, &disk("{}"));
         let file = machine.dir.path().join("settings.json");
         let specs = [Spec::File(file.clone()), Spec::Auto];
-        let found = wait(&specs, &machine.places, Instant::now()).unwrap().unwrap();
+        let found = wait(&specs, &machine.places, Instant::now(), &mut None).unwrap().unwrap();
         assert!(found.place.contains("vdb"));
         fs::write(&file, "{ }").unwrap();
-        let found = wait(&specs, &machine.places, Instant::now()).unwrap().unwrap();
+        let found = wait(&specs, &machine.places, Instant::now(), &mut None).unwrap().unwrap();
         assert!(found.place.contains("settings.json"));
     }
 

@@ -193,18 +193,17 @@ pub(super) fn sources(out: &mut dyn Write) -> Result<u8> {
         tell(out, "no disks\n");
     }
     for candidate in candidates {
-        let size = candidate.size.map_or("?".to_owned(), |bytes| format!("{} KiB", bytes / 1024));
-        let label = candidate.label.map_or(String::new(), |label| format!(", label {label}"));
-        let kind = candidate.kind.unwrap_or("no known format");
+        // What was not opened is not known to be of no format.
+        let seen = candidate.size.map_or(String::new(), |bytes| {
+            let label = candidate.label.map_or(String::new(), |label| format!(", label {label}"));
+            format!("  {} KiB, {}{label}", bytes / 1024, candidate.kind.unwrap_or("no known format"))
+        });
         let verdict = match candidate.verdict {
             Verdict::Qualifies => "holds settings".to_owned(),
             Verdict::Passed(reason) => format!("passed over: {reason}"),
             Verdict::Broken(error) => format!("BROKEN: {error}"),
         };
-        tell(
-            out,
-            &format!("{}\n", one_line(&format!("{}  {size}, {kind}{label}: {verdict}", candidate.path.display()))),
-        );
+        tell(out, &format!("{}\n", one_line(&format!("{}{seen}: {verdict}", candidate.path.display()))));
     }
     Ok(0)
 }

@@ -15,7 +15,7 @@
 //! written into it is nothing the user could not have had anyway.
 
 use crate::error::{Error, Result};
-use crate::guest::{File, GuestPath, Kind, MAX_GUEST_FILE, MAX_GUEST_LIST, Node, Owner, View};
+use crate::guest::{File, GuestPath, Kind, MAX_GUEST_FILE, MAX_GUEST_LIST, Node, Owner, View, is_open_to_users};
 use crate::platform::files::{self, Stat, SystemError};
 use std::fmt::Display;
 use std::io::{self, Read as _};
@@ -242,6 +242,18 @@ impl View for Root {
         }
         texts.sort();
         Ok(Some(texts))
+    }
+
+    /// As declared; a directory behind a link counts as the directory. False where this process is not root's: then all
+    /// users are one.
+    fn is_in_reach_of_users(&self, path: &GuestPath) -> bool {
+        let above = std::iter::successors(path.parent(), GuestPath::parent);
+        let is_open =
+            |directory: GuestPath| match self.walk(&directory, true).map(|place| place.map(|p| look(path, &p))) {
+                Ok(Some(Ok(Some(stat)))) => stat.kind == Kind::Directory && is_open_to_users(stat.mode, stat.owner),
+                _ => false,
+            };
+        self.compares_owners() && above.into_iter().any(is_open)
     }
 }
 

@@ -238,3 +238,29 @@ fn names_and_targets_that_are_no_text_are_errors() {
     fs::write(scratch.at("d").join(std::ffi::OsStr::from_bytes(b"\xfe")), "").unwrap();
     assert!(scratch.root.list(&GuestPath::of("/d")).is_err());
 }
+
+#[test]
+fn a_path_is_in_reach_of_users_by_the_directories_that_it_leads_through() {
+    let directory = tempfile::tempdir().unwrap();
+    let at = |path: &str| directory.path().join(path);
+    fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let root = Root::open(directory.path()).unwrap();
+    if !root.compares_owners() {
+        return; // Owners cannot be set.
+    }
+    for path in ["etc", "srv", "home/app/data", "tmp"] {
+        fs::create_dir_all(at(path)).unwrap();
+    }
+    for path in ["home/app", "home/app/data"] {
+        chown(at(path), Some(1000), Some(1000)).unwrap();
+    }
+    fs::set_permissions(at("tmp"), fs::Permissions::from_mode(0o1777)).unwrap();
+    symlink("/home/app/data", at("srv/data")).unwrap();
+    let in_reach = |path: &str| root.is_in_reach_of_users(&GuestPath::of(path));
+    for path in ["/home/app/x", "/home/app/data/deep/x", "/srv/data/x", "/tmp/x", "/tmp/deep/x"] {
+        assert!(in_reach(path), "{path}");
+    }
+    for path in ["/etc/x", "/srv/data", "/home/app", "/tmp", "/absent/x", "/"] {
+        assert!(!in_reach(path), "{path}");
+    }
+}

@@ -232,7 +232,7 @@ impl<'a> Hand<'a> {
         for entry in &journal.entries {
             let Some(staged) = entry.staged() else { continue };
             // Its directory may be one that was never made.
-            let Some((directory, _)) = self.root.open_parent(entry.path())? else { continue };
+            let Some((directory, _)) = self.parent_or_spoilt(entry.path())? else { continue };
             // A directory is not ours: only files and links are staged.
             match files::stat_at(&directory, staged) {
                 Ok(Some(stat)) if stat.kind != Kind::Directory => {}
@@ -254,7 +254,7 @@ impl<'a> Hand<'a> {
 
     /// Removes a directory if it is empty. Whether it is gone.
     fn remove_directory(&mut self, path: &GuestPath) -> Result<bool> {
-        let Some((directory, name)) = self.root.open_parent(path)? else { return Ok(true) };
+        let Some((directory, name)) = self.parent_or_spoilt(path)? else { return Ok(true) };
         self.noted(path, &directory)?;
         match self.effect().and_then(|()| files::remove_directory_at(&directory, &name)) {
             Ok(()) | Err(SystemError::ENOENT) => Ok(true),
@@ -262,6 +262,30 @@ impl<'a> Hand<'a> {
             Err(SystemError::ENOTEMPTY | SystemError::EEXIST | SystemError::ENOTDIR | SystemError::EBUSY) => Ok(false),
             Err(error) => Err(failed(path, "removed", error)),
         }
+    }
+
+    /// The directory that holds a path, and its name there. `None`: it is absent, or a user has put something in its way.
+    ///
+    /// What a user can do between two starts must not keep an interrupted commit from its end: no boot goes on without it.
+    fn parent_or_spoilt(&self, path: &GuestPath) -> Result<Option<(OwnedFd, String)>> {
+        match self.root.open_parent(path) {
+            Err(_) if self.root.is_in_reach_of_users(path) => Ok(None),
+            found => found,
+        }
+    }
+
+    /// Whether this answer of the system is one that a user of the guest has brought about, who may spoil what is in reach
+    /// and nothing else.
+    fn is_spoilt(&self, path: &GuestPath, error: SystemError) -> bool {
+        let in_the_way = matches!(
+            error,
+            SystemError::EISDIR
+                | SystemError::ENOTDIR
+                | SystemError::ENOTEMPTY
+                | SystemError::EEXIST
+                | SystemError::ELOOP
+        );
+        in_the_way && self.root.is_in_reach_of_users(path)
     }
 
     fn noted(&mut self, path: &GuestPath, directory: &OwnedFd) -> Result<()> {
@@ -281,9 +305,9 @@ impl<'a> Hand<'a> {
 
     fn carry_out_one(&mut self, entry: &Entry, report: &mut Report) -> Result<()> {
         let path = entry.path();
-        let Some((directory, name)) = self.root.open_parent(path)? else {
+        let Some((directory, name)) = self.parent_or_spoilt(path)? else {
             if !matches!(entry, Entry::Remove { .. } | Entry::Empty { .. }) {
-                report.warnings.push(format!("{path}: its directory is gone, left out"));
+                report.warnings.push(format!("{path}: its directory is gone or was replaced, left out"));
             }
             return Ok(());
         };
@@ -294,8 +318,10 @@ impl<'a> Hand<'a> {
                 match self.effect().and_then(|()| files::rename_at(&directory, staged, &name)) {
                     Ok(()) => {}
                     Err(SystemError::ENOENT) if self.holds(entry)? => {}
-                    Err(SystemError::ENOENT) => {
-                        report.warnings.push(format!("{path}: was changed by somebody else meanwhile, left as it is"));
+                    Err(SystemError::ENOENT) => report.warnings.push(left_as_it_is(path)),
+                    Err(error) if self.is_spoilt(path, error) => {
+                        let _ = files::remove_at(&directory, staged);
+                        report.warnings.push(left_as_it_is(path));
                     }
                     Err(error) => return Err(failed(path, "replaced", error)),
                 }
@@ -309,10 +335,12 @@ impl<'a> Hand<'a> {
                 Err(SystemError::ENOENT | SystemError::ENOTDIR | SystemError::ELOOP) => {
                     report.warnings.push(format!("{path}: is no directory any more, left as it is"));
                 }
+                Err(error) if self.is_spoilt(path, error) => report.warnings.push(left_as_it_is(path)),
                 Err(error) => return Err(failed(path, "opened", error)),
             },
             Entry::Remove { .. } => match self.effect().and_then(|()| files::remove_at(&directory, &name)) {
                 Ok(()) | Err(SystemError::ENOENT) => {}
+                Err(error) if self.is_spoilt(path, error) => report.warnings.push(left_as_it_is(path)),
                 Err(error) => return Err(failed(path, "removed", error)),
             },
             Entry::Empty { .. } => {
@@ -326,7 +354,10 @@ impl<'a> Hand<'a> {
 
     /// Whether the new content is in its place already.
     fn holds(&self, entry: &Entry) -> Result<bool> {
-        let found = self.root.node(entry.path())?;
+        let found = match self.root.node(entry.path()) {
+            Err(_) if self.root.is_in_reach_of_users(entry.path()) => None,
+            found => found?,
+        };
         Ok(match (entry, found) {
             (Entry::File { sha256, .. }, Some(Node::File(file))) => Digest::of(&file.content).hex() == *sha256,
             (Entry::Link { target, .. }, Some(Node::Link(there))) => *target == there,
@@ -338,6 +369,10 @@ impl<'a> Hand<'a> {
         self.flush_all().map_err(waiting)?;
         self.remove_journal().map_err(waiting)
     }
+}
+
+fn left_as_it_is(path: &GuestPath) -> String {
+    format!("{path}: was changed by somebody else meanwhile, left as it is")
 }
 
 fn failed(path: &GuestPath, done: &str, error: SystemError) -> Error {

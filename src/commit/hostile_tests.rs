@@ -1,7 +1,8 @@
 //! The engine among people who mean ill, and among other programs.
 
+use super::engine::commit_observed;
 use super::engine_tests::Scratch;
-use super::{Recovery, commit, recover, store};
+use super::{Recovery, commit, interrupted, recover, store};
 use crate::error::Result;
 use crate::guest::{GuestPath, Node};
 use crate::plan::Step;
@@ -204,4 +205,70 @@ fn the_same_directory_under_two_names_is_one_change_after_the_other() {
     let plan = [scratch.write("/lib/same", "first\n", 0o644, 0), scratch.write("/usr/lib/same", "second\n", 0o644, 0)];
     commit(&scratch.root, &plan).unwrap();
     assert_eq!(scratch.text("/usr/lib/same").as_deref(), Some("second\n"));
+}
+
+/// What a user can put in the way of an interrupted commit, before the next start.
+fn spoil(scratch: &Scratch, how: usize) {
+    let keys = scratch.at("/home/user/.ssh/authorized_keys");
+    match how {
+        0 => {
+            fs::rename(scratch.at("/home/user/.ssh"), scratch.at("/home/user/other")).unwrap();
+            symlink("/root/.ssh", scratch.at("/home/user/.ssh")).unwrap();
+            lchown(scratch.at("/home/user/.ssh"), Some(STRANGER), Some(STRANGER)).unwrap();
+        }
+        1 => {
+            let _ = fs::remove_file(&keys);
+            fs::create_dir(&keys).unwrap();
+            fs::write(keys.join("x"), "x").unwrap();
+        }
+        2 => {
+            fs::rename(scratch.at("/home/user/.ssh"), scratch.at("/home/user/other")).unwrap();
+            fs::write(scratch.at("/home/user/.ssh"), "a file").unwrap();
+        }
+        _ => {
+            for entry in fs::read_dir(scratch.at("/home/user/.ssh")).unwrap() {
+                fs::remove_file(entry.unwrap().path()).unwrap();
+            }
+            nix::unistd::mkfifo(&keys, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_user_cannot_keep_an_interrupted_commit_from_its_end() {
+    for how in 0..4 {
+        for stop in 0..64 {
+            let scratch = Scratch::busy();
+            if !scratch.root.compares_owners() {
+                return; // Owners are not looked at.
+            }
+            scratch.file("/home/user/.ssh/old", "x", 0o600);
+            for path in ["/home/user", "/home/user/.ssh"] {
+                chown(scratch.at(path), Some(STRANGER), Some(STRANGER)).unwrap();
+            }
+            fs::create_dir_all(scratch.at("/root/.ssh")).unwrap();
+            let plan = [
+                scratch.write("/home/user/.ssh/authorized_keys", "key\n", 0o600, STRANGER),
+                scratch.write("/etc/hostname", "new\n", 0o644, 0),
+                scratch.remove("/home/user/.ssh/old"),
+            ];
+            let mut effects = 0;
+            let killed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                commit_observed(&scratch.root, &plan, &mut |_| {
+                    effects += 1;
+                    if effects > stop {
+                        std::panic::resume_unwind(Box::new("the power goes"));
+                    }
+                    Ok(())
+                })
+            }));
+            if killed.is_ok() {
+                break;
+            }
+            spoil(&scratch, how);
+            recover(&scratch.root).unwrap_or_else(|error| panic!("way {how}, stopped after {stop}: {error}"));
+            assert!(!interrupted(&scratch.root).unwrap());
+            assert_eq!(fs::read_dir(scratch.at("/root/.ssh")).unwrap().count(), 0);
+        }
+    }
 }

@@ -50,4 +50,19 @@ pub trait View {
     /// # Errors
     /// As for [`View::node`]; also more than [`MAX_GUEST_LIST`] names, and names that are not UTF-8.
     fn list(&self, path: &GuestPath) -> Result<Option<Vec<String>>>;
+
+    /// Whether a user of the guest could put something at this path, or in its way: a directory above it is a user's, or
+    /// one in which users may write. What cannot be looked at counts as nobody's.
+    fn is_in_reach_of_users(&self, path: &GuestPath) -> bool {
+        let above = std::iter::successors(path.parent(), GuestPath::parent);
+        above.into_iter().any(|directory| match self.node(&directory) {
+            Ok(Some(Node::Directory { mode, owner })) => is_open_to_users(mode, owner),
+            _ => false,
+        })
+    }
+}
+
+/// Whether others than root may make names in a directory. In a sticky one they may, too.
+pub(crate) fn is_open_to_users(mode: u32, owner: Owner) -> bool {
+    owner.uid != 0 || mode & 0o002 != 0 || (mode & 0o020 != 0 && owner.gid != 0)
 }

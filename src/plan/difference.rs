@@ -121,7 +121,7 @@ fn order(step: &Step) -> (u8, usize, GuestPath) {
 struct Work<'a> {
     situation: &'a Situation<'a>,
     found: Difference,
-    /// Directories that are not what they should be, in the territory of a user; nothing below them is touched.
+    /// Directories that are not what they should be, where a user could have spoilt them; nothing below them is touched.
     blocked: BTreeSet<GuestPath>,
 }
 
@@ -153,24 +153,11 @@ impl Work<'_> {
         same(a, b, self.situation.compare_owners)
     }
 
-    /// Whether a directory above this path belongs to a user of the guest, who could have put anything there.
-    fn is_in_users_territory(&self, path: &GuestPath) -> Result<bool> {
-        let mut next = path.parent();
-        let mut found = false;
-        while let Some(parent) = next {
-            if let Ok(Some(Node::Directory { owner, .. })) = self.situation.guest.node(&parent) {
-                found |= owner.uid != 0;
-            }
-            next = parent.parent();
-        }
-        Ok(found && self.situation.compare_owners)
-    }
-
     fn is_blocked(&self, path: &GuestPath) -> bool {
         self.blocked.iter().any(|blocked| path.is_within(blocked))
     }
 
-    /// One path. In a user's territory, what stands in the way is left alone and told: a user may spoil the own keys, and
+    /// One path. Where users may write, what stands in the way is left alone and told: a user may spoil the own keys, and
     /// neither reach out of the home nor keep the rest of the settings from being applied.
     fn path(&mut self, path: &GuestPath, want: &Want<'_>) -> Result<()> {
         if self.is_blocked(path) {
@@ -178,7 +165,7 @@ impl Work<'_> {
             return Ok(());
         }
         match self.try_path(path, want) {
-            Err(error) if self.is_in_users_territory(path)? => {
+            Err(error) if self.situation.compare_owners && self.situation.guest.is_in_reach_of_users(path) => {
                 self.blocked.insert(path.clone());
                 self.stays_ours(path);
                 self.found.warnings.push(format!("{error}; left as it is"));

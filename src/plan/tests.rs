@@ -196,6 +196,19 @@ fn what_stands_in_the_way_is_an_error_except_in_a_users_territory() {
     assert!(plan.steps.iter().any(|step| step.path().as_str() == "/etc/y"), "{:?}", plan.steps);
     assert!(!plan.steps.iter().any(|step| step.path().is_within(&GuestPath::of("/home"))), "{:?}", plan.steps);
     assert!(plan.warnings.iter().any(|line| line.contains("authorized_keys")), "{:?}", plan.warnings);
+
+    // A user who may write in a directory can put the same things there as one who owns it.
+    for (mode, gid) in [(0o775, 1000), (0o1777, 0), (0o777, 0)] {
+        let shared = Node::Directory { mode, owner: Owner { uid: 0, gid } };
+        let tree = Tree::new().with_node("/srv/app", shared).with("/srv/app/config/planted", "");
+        let wanted = desired(&[("/srv/app/config", "x"), ("/etc/y", "y")]);
+        let plan = Guest::new(tree).plan("one", &wanted).unwrap();
+        assert!(plan.steps.iter().any(|step| step.path().as_str() == "/etc/y"), "{mode:o}: {:?}", plan.steps);
+        assert!(plan.warnings.iter().any(|line| line.contains("/srv/app/config")), "{:?}", plan.warnings);
+    }
+    let ours = Node::Directory { mode: 0o775, owner: Owner::ROOT };
+    let tree = Tree::new().with_node("/srv/app", ours).with("/srv/app/config/planted", "");
+    assert!(Guest::new(tree).plan("one", &desired(&[("/srv/app/config", "x")])).is_err());
 }
 
 #[test]

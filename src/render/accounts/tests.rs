@@ -199,6 +199,22 @@ fn a_field_that_leaves_the_settings_goes_back_while_the_user_stays() {
 }
 
 #[test]
+fn who_was_let_in_by_a_password_of_the_settings_does_not_stay_in_by_changing_it() {
+    for stays in [true, false] {
+        let mut bench = guest();
+        bench.edit("/etc/passwd", "/var/www", "/home/old");
+        bench.apply(&settings(&[with_hash("ops", HASH), with_hash("www-data", HASH)]));
+        // passwd(1), as the user.
+        bench.edit("/etc/shadow", &format!("ops:{HASH}:"), &format!("ops:{OTHER_HASH}:"));
+        bench.edit("/etc/shadow", &format!("www-data:{HASH}:"), &format!("www-data:{OTHER_HASH}:"));
+        let users = if stays { vec![with_key("ops"), with_key("www-data")] } else { vec![] };
+        bench.apply(&settings(&users));
+        assert!(!bench.text("/etc/shadow").contains(OTHER_HASH), "{}", bench.text("/etc/shadow"));
+        assert_eq!(bench.line("/etc/shadow", "www-data:"), "www-data:*:19000::::::");
+    }
+}
+
+#[test]
 fn a_lock_comes_and_goes_and_keeps_a_password_typed_by_hand() {
     let mut bench = guest();
     bench.apply(&settings(&[with_key("ops")]));

@@ -39,6 +39,18 @@ impl Slot {
     }
 }
 
+/// Whether no password opens an account with this field.
+fn is_closed(password: &[u8]) -> bool {
+    password.starts_with(b"!") || password.starts_with(b"*")
+}
+
+/// The password that stands there now, for what becomes of it when the settings give none. An account that only the
+/// settings had opened is closed again, also where its user has changed the password since: who was let in by the settings
+/// does not stay in by passwd(1).
+fn password_now(current: Vec<u8>, ours: &[u8], base: &[u8]) -> Vec<u8> {
+    if is_closed(base) && !is_closed(ours) { ours.to_vec() } else { current }
+}
+
 /// Whether a recorded text is not what really stood there, because that was not UTF-8.
 fn is_lossy(text: &[u8]) -> bool {
     String::from_utf8_lossy(text).contains(char::REPLACEMENT_CHARACTER)
@@ -298,7 +310,7 @@ fn settle_shadow(user: &User, lines: &mut Lines) {
         // Nobody logs in with this password either, but sshd without PAM refuses keys where there is a `!`.
         base = b"*".to_vec();
     }
-    let current = lines.shadow.at(field::PASSWORD);
+    let current = password_now(lines.shadow.at(field::PASSWORD), &lines.shadow_ours.at(field::PASSWORD), &base);
     let given = user.password_hash.as_ref().map(|hash| hash.expose().as_bytes().to_vec());
     let was_locked = lines.shadow_ours.at(field::EXPIRE) == EXPIRED && base_expire != EXPIRED;
     let foreign = given.is_none() && current != lines.shadow_ours.at(field::PASSWORD);
@@ -369,20 +381,22 @@ fn lock(name: &str, database: &mut Database) -> Result<()> {
 }
 
 fn give_back(name: &str, before: &str, record: &OwnedUser, database: &mut Database) -> Result<()> {
-    let former = |now: &Fields, ours: &str, before: &str, index: usize| {
+    let former = |now: Vec<u8>, ours: &str, before: &str, index: usize| {
         let [ours, base] = [ours, before].map(|line| Fields::of(line.as_bytes()).at(index));
-        Slot { given: None, current: now.at(index), ours, base }.settle().0
+        Slot { given: None, current: now, ours, base }.settle().0
     };
     let now = Fields::of(database.passwd.line(name)?.unwrap_or_default());
     for index in [field::PRIMARY, field::COMMENT, field::SHELL] {
-        database.passwd.set(name, index, &former(&now, &record.passwd_ours, before, index))?;
+        database.passwd.set(name, index, &former(now.at(index), &record.passwd_ours, before, index))?;
     }
     let Some(line) = database.shadow.line(name)? else { return Ok(()) };
     let shadow = Fields::of(line);
     match &record.shadow_before {
         Some(before) => {
-            for index in [field::PASSWORD, field::EXPIRE] {
-                database.shadow.set(name, index, &former(&shadow, &record.shadow_ours, before, index))?;
+            let at = |line: &str| Fields::of(line.as_bytes()).at(field::PASSWORD);
+            let password = password_now(shadow.at(field::PASSWORD), &at(&record.shadow_ours), &at(before));
+            for (index, now) in [(field::PASSWORD, password), (field::EXPIRE, shadow.at(field::EXPIRE))] {
+                database.shadow.set(name, index, &former(now, &record.shadow_ours, before, index))?;
             }
         }
         // The line is of our making, and the password may have stood in `passwd` itself.

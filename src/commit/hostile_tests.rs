@@ -254,7 +254,7 @@ fn a_user_cannot_keep_an_interrupted_commit_from_its_end() {
             ];
             let mut effects = 0;
             let killed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-                commit_observed(&scratch.root, &plan, &mut |_| {
+                commit_observed(&scratch.root, &plan, &mut || {
                     effects += 1;
                     if effects > stop {
                         std::panic::resume_unwind(Box::new("the power goes"));

@@ -155,6 +155,22 @@ fn exit_code(status: &Status) -> u8 {
     match status.outcome {
         Outcome::Applied | Outcome::Unchanged | Outcome::NoSettings | Outcome::Continued | Outcome::Deferred => 0,
         Outcome::LastGood => crate::error::Class::LastGood.exit_code(),
+        // Settings that were rolled back are refused with 14, which would let the boot go on.
+        Outcome::Stopped if matches!(status.code, 0 | 14) => crate::error::Class::NotApplied.exit_code(),
         Outcome::Stopped => status.code,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_boot_that_stops_never_ends_with_a_code_that_lets_it_go_on() {
+        for code in 0..=20 {
+            let stopped = Status::new(Mode::Pid1, Outcome::Stopped, String::new(), &State::default());
+            let exit = exit_code(&Status { code, ..stopped });
+            assert!(!matches!(exit, 0 | 14), "{code} gives {exit}");
+        }
     }
 }

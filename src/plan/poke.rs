@@ -82,6 +82,13 @@ pub(super) fn pokes(steps: &[Step], settings: &Settings, facts: &Facts) -> Vec<P
     pokes
 }
 
+/// Whether systemctl takes this for the name of one unit: an option or a pattern would mean something else. Only `files` can
+/// make such a path.
+fn is_unit(name: &str) -> bool {
+    let good = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'_' | b'-' | b'.' | b'@' | b':' | b'\\');
+    !name.starts_with('-') && name.bytes().all(good)
+}
+
 /// Which units are stopped, started and restarted.
 fn unit_pokes(steps: &[Step]) -> Vec<Poke> {
     let mut pokes = BTreeSet::new();
@@ -118,8 +125,13 @@ fn unit_pokes(steps: &[Step]) -> Vec<Poke> {
             _ => None,
         })
         .collect();
+    let speaks_of_one = |poke: &Poke| match poke {
+        Poke::Start(unit) | Poke::Stop(unit) | Poke::Restart(unit) => is_unit(unit),
+        _ => true,
+    };
     pokes
         .into_iter()
+        .filter(speaks_of_one)
         .filter(|poke| !matches!(poke, Poke::Start(unit) | Poke::Restart(unit) if stopped.contains(unit)))
         .collect()
 }
@@ -196,5 +208,15 @@ mod tests {
     #[test]
     fn before_any_init_runs_only_the_host_name_is_set() {
         assert_eq!(pokes_of(None, false), ["set the live host name to lb-1"]);
+    }
+
+    #[test]
+    fn a_path_of_the_settings_never_becomes_an_option_or_a_pattern() {
+        for directory in ["-Hroot@example.net", "--force", "*", "a b", "[a-z]", "?"] {
+            let steps = [write(&format!("{UNITS}{directory}.d/x.conf")), write(&format!("{ENVIRONMENT}{directory}"))];
+            assert_eq!(unit_pokes(&steps), [], "{directory}");
+        }
+        let steps = [write(&format!("{UNITS}dev-a\\x2db@1.service.d/x.conf"))];
+        assert_eq!(unit_pokes(&steps), [Poke::Restart("dev-a\\x2db@1.service".into())]);
     }
 }

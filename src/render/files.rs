@@ -1,7 +1,7 @@
 //! Section `files`: whole files, with owners by name.
 
-use super::Context;
 use super::accounts::Names;
+use super::{Context, check_path};
 use crate::error::Result;
 use crate::guest::Node;
 use crate::plan::{Desired, Entry, Keeping};
@@ -16,6 +16,7 @@ pub fn render(context: &Context<'_>, desired: &mut Desired) -> Result<()> {
     }
     let names = Names::of(context.guest, desired)?;
     for (index, file) in context.settings.files.iter().enumerate() {
+        check_path(context.guest, &format!("files[{index}].path"), &file.path)?;
         let owner = names.owner(&format!("files[{index}]"), &file.owner, &file.group)?;
         let node = Some(Node::file_of(file.content.clone(), file.mode.bits(), owner));
         desired.put(file.path.clone(), Entry { node, keeping: Keeping::Owned, secret: file.is_secret() })?;
@@ -49,6 +50,27 @@ mod tests {
         assert_eq!(node, Some(Node::file_of("text", 0o640, Owner { uid: 7, gid: 4 })));
         assert!(desired.entry(&GuestPath::of("/srv/key")).unwrap().secret);
         assert!(!desired.entry(&GuestPath::of("/etc/motd")).unwrap().secret);
+    }
+
+    #[test]
+    fn a_link_of_the_image_leads_no_file_to_what_settings_must_not_change() {
+        let tree = Tree::new()
+            .with_node("/usr/lib64", Node::link("lib"))
+            .with_node("/bin", Node::link("usr/bin"))
+            .with_node("/usr/sbin", Node::link("bin"))
+            .with_node("/opt/deep", Node::link("/usr/lib64/../lib64"))
+            .with_node("/var/lock", Node::link("/run/lock"))
+            .with("/etc/group", "adm:x:4:\n");
+        let bench = Bench::new(tree);
+        for path in
+            ["/usr/lib64/handoff/trusted-keys", "/opt/deep/handoff/class.json", "/bin/handoff-agent", "/var/lock/x"]
+        {
+            let files = vec![file("/a", "0644", "root"), file(path, "0644", "root")];
+            let error = bench.render(&Settings { files, ..Settings::default() }).unwrap_err().to_string();
+            assert!(error.starts_with("files[1].path: ") && error.contains("not for settings"), "{path}: {error}");
+        }
+        let files = vec![file("/usr/lib64/x", "0644", "root")];
+        assert!(bench.render(&Settings { files, ..Settings::default() }).is_ok());
     }
 
     #[test]

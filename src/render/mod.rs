@@ -14,7 +14,7 @@ use crate::commit::state::State;
 use crate::error::{Error, Result};
 use crate::guest::{Facts, File, GuestPath, Node, View};
 use crate::plan::Desired;
-use crate::settings::Settings;
+use crate::settings::{Settings, refuse_path};
 
 /// All that a renderer may look at.
 #[derive(Clone, Copy)]
@@ -47,6 +47,45 @@ pub fn render(context: &Context<'_>) -> Result<Desired> {
     services::render(context, &mut desired)?;
     files::render(context, &mut desired)?;
     Ok(desired)
+}
+
+/// Refuses a path that leads, through links of the guest, to where the settings may put nothing. `place` names the part of
+/// the settings, such as `files[2].path`.
+fn check_path(guest: &dyn View, place: &str, path: &GuestPath) -> Result<()> {
+    match refuse_path(&behind_links(guest, path)) {
+        Some(refusal) => {
+            let problem = format!("`{path}` is not for settings: {}", refusal.problem);
+            Err(Error::invalid(place, problem, refusal.remedy))
+        }
+        None => Ok(()),
+    }
+}
+
+/// The same path without links above its last name, as far as the guest can be looked at.
+fn behind_links(guest: &dyn View, path: &GuestPath) -> GuestPath {
+    /// How many links are followed, as in the kernel.
+    const MAX_LINKS: usize = 40;
+    let mut left: Vec<String> = path.components().rev().map(str::to_owned).collect();
+    let (mut here, mut links) = (GuestPath::root(), 0);
+    while let Some(name) = left.pop() {
+        if name == ".." {
+            here = here.parent().unwrap_or(here);
+            continue;
+        }
+        let Ok(next) = here.join(&name) else { return path.clone() };
+        match guest.node(&next) {
+            Ok(Some(Node::Link(target))) if !left.is_empty() && links < MAX_LINKS => {
+                links += 1;
+                if target.starts_with('/') {
+                    here = GuestPath::root();
+                }
+                let parts = target.split('/').rev().filter(|part| !part.is_empty() && *part != ".");
+                left.extend(parts.map(str::to_owned));
+            }
+            _ => here = next,
+        }
+    }
+    here
 }
 
 /// The file at `path`, of which a part shall be changed. Nothing else may stand there.

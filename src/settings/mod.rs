@@ -25,6 +25,7 @@ pub use network::{
     Route, Vlan,
 };
 pub use read::Form;
+pub use rules::refuse_path;
 pub use services::{EnvironmentVariable, Service};
 
 #[cfg(test)]

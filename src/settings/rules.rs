@@ -1,7 +1,7 @@
 //! Rules between values, for every section but the network: what is good by itself may still not fit together.
 
 use super::document::{Node, invalid, item_path, key_path};
-use super::{Group, PlainFile, Service, Settings, User};
+use super::{Group, PlainFile, Refusal, Service, Settings, User};
 use crate::error::{Error, Result};
 use crate::guest::GuestPath;
 use std::collections::BTreeMap;
@@ -166,6 +166,22 @@ const OTHERS: [(&str, &str); 17] = [
     ("/sbin/handoff-agent", ""),
 ];
 
+/// Why no file of the settings, and no home, can be at this path. A link of the guest may lead there under another name, so
+/// renderers ask again with the name behind the links.
+pub fn refuse_path(path: &GuestPath) -> Option<Refusal> {
+    let within = |area: &str| GuestPath::parse(area).is_ok_and(|area| path.is_within(&area));
+    if let Some(area) = PASSING.iter().find(|area| within(area)) {
+        let problem = format!("`{path}` lies in {area}, where no file stays");
+        return Some(Refusal::new(problem, "choose another path"));
+    }
+    let (area, section) = OTHERS.iter().find(|(area, _)| within(area))?;
+    let remedy = match *section {
+        "" => "leave it out, because settings never change the program that reads them".to_owned(),
+        section => format!("use {section}, which writes it"),
+    };
+    Some(Refusal::new(format!("{area} is not for `files`"), remedy))
+}
+
 fn check_files(files: &[PlainFile], document: &Node) -> Result<()> {
     let way = |index| [Step::Key("files"), Step::Item(index), Step::Key("path")];
     let mut paths = Unique::new();
@@ -176,17 +192,7 @@ fn check_files(files: &[PlainFile], document: &Node) -> Result<()> {
             let remedy = "choose another name, because files under these are removed at the next start";
             return Err(broken(document, &way(index), problem, remedy));
         }
-        let within = |area: &str| GuestPath::parse(area).is_ok_and(|area| file.path.is_within(&area));
-        if let Some(area) = PASSING.iter().find(|area| within(area)) {
-            let problem = format!("`{}` lies in {area}, where no file stays", file.path);
-            return Err(broken(document, &way(index), problem, "choose another path"));
-        }
-        if let Some((area, section)) = OTHERS.iter().find(|(area, _)| within(area)) {
-            let remedy = match *section {
-                "" => "leave it out, because settings never change the program that reads them".to_owned(),
-                section => format!("use {section}, which writes it"),
-            };
-            let problem = format!("{area} is not for `files`");
+        if let Some(Refusal { problem, remedy }) = refuse_path(&file.path) {
             return Err(broken(document, &way(index), problem, remedy));
         }
     }

@@ -1,5 +1,6 @@
 //! Home directories with their skeleton, and the keys with which users log in.
 
+use super::super::check_path;
 use super::{Context, Database};
 use crate::commit::state::Accounts;
 use crate::error::{Error, Result};
@@ -42,6 +43,9 @@ pub(super) fn render(
             }
         };
         let made = owned.users.get(name).is_some_and(|record| record.passwd_before.is_none());
+        if made {
+            check_path(context.guest, &format!("users[{index}].home"), &home)?;
+        }
         let there = context.guest.kind(&home)?;
         match there {
             Some(Kind::Directory) => {}

@@ -215,6 +215,16 @@ fn who_was_let_in_by_a_password_of_the_settings_does_not_stay_in_by_changing_it(
 }
 
 #[test]
+fn a_home_is_never_where_the_program_keeps_what_it_believes() {
+    for home in ["/etc/handoff", "/usr/lib/handoff/ops", "/usr/lib64/handoff", "/var/lib/handoff", "/run/ops"] {
+        let mut bench = guest();
+        bench.tree.put(GuestPath::of("/usr/lib64"), Node::link("lib"));
+        let error = refused(&bench, &[User { home: Some(GuestPath::of(home)), ..with_key("ops") }]);
+        assert!(error.starts_with("users[0].home: "), "{home}: {error}");
+    }
+}
+
+#[test]
 fn a_lock_comes_and_goes_and_keeps_a_password_typed_by_hand() {
     let mut bench = guest();
     bench.apply(&settings(&[with_key("ops")]));

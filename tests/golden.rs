@@ -34,6 +34,11 @@ fn users_and_groups_come_change_and_leave() {
 }
 
 #[test]
+fn a_home_that_a_file_made_becomes_its_users() {
+    case("homes");
+}
+
+#[test]
 fn services_are_enabled_disabled_and_masked() {
     case("services");
 }

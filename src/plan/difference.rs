@@ -188,7 +188,9 @@ impl Work<'_> {
             Want::Parent { ours } => self.parent(path, now, *ours),
             Want::Entry(entry) => {
                 match entry.keeping {
-                    Keeping::Seeded if now.is_some() => return self.is_seeded(path, entry),
+                    Keeping::Seeded if now.is_some() && !self.stands_by_us_alone(path, now.as_ref()) => {
+                        return self.is_seeded(path, entry);
+                    }
                     Keeping::Seeded | Keeping::Edited => {}
                     Keeping::Owned => self.own(path, now.as_ref(), entry.node.as_ref()),
                 }
@@ -215,6 +217,13 @@ impl Work<'_> {
                 self.change(path, now, node.clone(), secret)
             }
         }
+    }
+
+    /// Whether what stands at a path is what we put where nothing was, such as the parent of a file of the settings. It would
+    /// go with what it was made for; so what is wanted there now is made of it, as if nothing stood there.
+    fn stands_by_us_alone(&self, path: &GuestPath, now: Option<&Node>) -> bool {
+        let owned = self.situation.previous.owned.get(path);
+        owned.is_some_and(|owned| owned.replaced == Trace::Absent && self.same(&Trace::of(now), &owned.ours))
     }
 
     /// What is made once and stands already is left as it is. Where a directory was meant, it must be one, if only by a link:

@@ -165,6 +165,35 @@ fn seeded_nodes_are_made_once_and_edited_ones_stay() {
 }
 
 #[test]
+fn a_parent_that_we_made_becomes_what_is_seeded_there_and_stays() {
+    let home = GuestPath::of("/home/ops");
+    let of_ops = Node::Directory { mode: 0o700, owner: Owner { uid: 1, gid: 1 } };
+    let seeded = |files: &[(&str, &str)]| {
+        let mut wanted = desired(files);
+        wanted.seeded(home.clone(), of_ops.clone()).unwrap();
+        wanted
+    };
+    let file = [("/home/ops/app", "x")];
+    for later in [&file[..], &[]] {
+        let mut guest = Guest::new(Tree::new());
+        guest.apply("one", &desired(&file));
+        assert_eq!(guest.tree.node(&home).unwrap(), Some(Node::directory(0o755)));
+        guest.apply("two", &seeded(later));
+        assert_eq!(guest.tree.node(&home).unwrap(), Some(of_ops.clone()));
+        assert_eq!(guest.text("/home/ops/app").is_some(), !later.is_empty());
+        guest.apply("three", &Desired::new());
+        assert_eq!(guest.tree.node(&home).unwrap(), Some(of_ops.clone()), "the guest's own from then on");
+    }
+
+    let mut guest = Guest::new(Tree::new());
+    guest.apply("one", &desired(&file));
+    let by_hand = Node::Directory { mode: 0o711, owner: Owner { uid: 5, gid: 5 } };
+    guest.tree.put(home.clone(), by_hand.clone());
+    guest.apply("two", &seeded(&file));
+    assert_eq!(guest.tree.node(&home).unwrap(), Some(by_hand), "what somebody else has changed is theirs");
+}
+
+#[test]
 fn only_mode_and_owner_are_set_where_the_content_is_right() {
     let guest = Guest::new(Tree::new().with_node("/etc/x", Node::file_of("x", 0o600, Owner { uid: 5, gid: 5 })));
     let plan = guest.plan("one", &desired(&[("/etc/x", "x")])).unwrap();

@@ -47,11 +47,15 @@ pub(super) fn render(
             check_path(context.guest, &format!("users[{index}].home"), &home)?;
         }
         let there = context.guest.kind(&home)?;
+        let is_new = match there {
+            None => true,
+            // Made by us as the parent of a file of the settings, before there was such a user.
+            Some(Kind::Directory) => context.previous.owned.contains_key(&home),
+            Some(_) => false,
+        } && (made || !database.is_system(uid));
         match there {
+            _ if is_new => desired.seeded(home.clone(), Node::Directory { mode: database.defs.home_mode, owner })?,
             Some(Kind::Directory) => {}
-            None if made || !database.is_system(uid) => {
-                desired.seeded(home.clone(), Node::Directory { mode: database.defs.home_mode, owner })?;
-            }
             _ if keys.is_none() => continue,
             None => return Err(unfit("which does not exist")),
             Some(_) => return Err(unfit("which is not a directory")),
@@ -59,7 +63,7 @@ pub(super) fn render(
         if let Some(keys) = keys {
             render_keys(&home, user, keys, owner, desired)?;
         }
-        if there.is_none() {
+        if is_new {
             copy_skeleton(context, &home, owner, desired)?;
         }
     }

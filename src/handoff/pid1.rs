@@ -1,7 +1,8 @@
 //! The agent as PID 1: the parent.
 //!
 //! The kernel panics when PID 1 ends. So the parent does nothing that can go wrong: it starts a child that does the work,
-//! waits for it with a deadline, and then becomes the real init by `exec`. It parses nothing and mounts nothing.
+//! waits for it with a deadline, and then becomes the real init by `exec`. It parses nothing and mounts nothing. Where the boot must stop and no init has a
+//! place to stop in, it says so and waits, for good.
 
 use crate::platform;
 use std::ffi::OsString;
@@ -45,9 +46,14 @@ pub fn run(arguments: Vec<OsString>) -> ! {
         let error = command.exec();
         platform::console(&format!("handoff: {}: cannot be started: {error}; trying the next init", init.display()));
     }
-    if goes_on {
-        platform::console("handoff: no init could be started; build the image again with a working /sbin/init");
-    }
+    platform::console(match goes_on {
+        true => "handoff: no init could be started; build the image again with a working /sbin/init",
+        // Without this line a machine that has stopped looks like one that hangs.
+        false => {
+            "handoff: the boot stops here, for the reason above, and this machine waits: no init that has a place to stop \
+             in (systemd) could be started; give it other settings, and start it again"
+        }
+    });
     platform::wait_forever()
 }
 

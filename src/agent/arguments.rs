@@ -54,13 +54,16 @@ pub enum Command {
     Help,
     /// `version`
     Version,
-    /// `boot`; with `--pid1` as the child of PID 1.
+    /// `boot`; with `--pid1` as the child of PID 1, with `--supervised` as that of the service.
     Boot {
         /// Whether it is the child of the agent as PID 1.
         pid1: bool,
     },
-    /// `give-up`: decides, for PID 1, how the boot goes on when `boot` did not end in time.
-    GiveUp,
+    /// `give-up`: decides how the boot goes on when `boot` did not end in time; with `--pid1` for PID 1.
+    GiveUp {
+        /// Whether it is the child of the agent as PID 1.
+        pid1: bool,
+    },
     /// `plan`
     Plan {
         /// Whether the changed lines are shown.
@@ -93,7 +96,7 @@ impl Arguments {
         use lexopt::prelude::*;
         let mut parser = lexopt::Parser::from_args(arguments);
         let (mut root, mut source, mut wait) = (None, None, None);
-        let (mut diff, mut json, mut pid1) = (false, false, false);
+        let (mut diff, mut json, mut pid1, mut supervised) = (false, false, false, false);
         let mut words: Vec<String> = Vec::new();
         while let Some(argument) = parser.next().map_err(wrong)? {
             match argument {
@@ -103,6 +106,7 @@ impl Arguments {
                 Long("diff") => diff = true,
                 Long("json") => json = true,
                 Long("pid1") => pid1 = true,
+                Long("supervised") => supervised = true,
                 Long("help") | Short('h') => words.insert(0, "help".into()),
                 Long("version") | Short('V') => words.insert(0, "version".into()),
                 Value(word) if words.len() < 2 => words.push(text(word)?),
@@ -118,7 +122,7 @@ impl Arguments {
             "help" => Command::Help,
             "version" => Command::Version,
             "boot" => Command::Boot { pid1 },
-            "give-up" => Command::GiveUp,
+            "give-up" => Command::GiveUp { pid1 },
             "plan" => Command::Plan { diff },
             "apply" => Command::Apply,
             "status" => Command::Status { json },
@@ -134,7 +138,8 @@ impl Arguments {
         let takes_operand = matches!(command, Command::Rollback { .. } | Command::Help | Command::Version);
         let misplaced = (diff && !matches!(command, Command::Plan { .. }))
             || (json && !matches!(command, Command::Status { .. }))
-            || (pid1 && !matches!(command, Command::Boot { .. }))
+            || (pid1 && !matches!(command, Command::Boot { .. } | Command::GiveUp { .. }))
+            || (supervised && !matches!(command, Command::Boot { .. }))
             || (operand.is_some() && !takes_operand);
         if misplaced {
             return Err(usage(&format!("`{name}` does not take all that is given")));

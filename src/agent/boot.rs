@@ -38,11 +38,12 @@ pub(super) fn boot(root: &Root, arguments: &Arguments, pid1: bool, err: &mut dyn
     finish(status, started, err)
 }
 
-/// Decides for PID 1 when `boot` did not end within its deadline and was stopped.
+/// Decides, for PID 1 or for the service, when `boot` did not end within its deadline and was stopped.
 ///
 /// # Errors
 /// The status cannot be written.
-pub fn give_up(root: &Root, _arguments: &Arguments, err: &mut dyn Write) -> Result<u8> {
+pub fn give_up(root: &Root, pid1: bool, err: &mut dyn Write) -> Result<u8> {
+    let mode = if pid1 { Mode::Pid1 } else { Mode::Service };
     let error = Error::not_applied(
         "handoff-agent",
         "did not end within its deadline and was stopped",
@@ -50,7 +51,7 @@ pub fn give_up(root: &Root, _arguments: &Arguments, err: &mut dyn Write) -> Resu
     );
     let started = Instant::now();
     // It may have been stopped in the middle of a commit. No boot goes on with half of one.
-    let recovered = prepare(root, Mode::Pid1).and_then(|prepared| {
+    let recovered = prepare(root, mode).and_then(|prepared| {
         let recovered = recover(root, err);
         drop(prepared);
         recovered
@@ -58,7 +59,7 @@ pub fn give_up(root: &Root, _arguments: &Arguments, err: &mut dyn Write) -> Resu
     if let Err(error) = recovered {
         warn(err, &[error.to_string()]);
     }
-    finish(refused(root, Mode::Pid1, &error), started, err)
+    finish(refused(root, mode, &error), started, err)
 }
 
 /// As PID 1: makes the root writable, and tells the parent which init the class wants.

@@ -33,7 +33,7 @@ fn execute(arguments: &Arguments, out: &mut dyn Write, err: &mut dyn Write) -> R
         Command::Help => print(out, arguments::HELP),
         Command::Version => print(out, concat!("handoff-agent ", env!("CARGO_PKG_VERSION"), "\n")),
         Command::Boot { pid1 } => boot::boot(&root()?, arguments, *pid1, err),
-        Command::GiveUp => boot::give_up(&root()?, arguments, err),
+        Command::GiveUp { pid1 } => boot::give_up(&root()?, *pid1, err),
         Command::Plan { diff } => commands::plan(&root()?, arguments, *diff, out, err),
         Command::Apply => commands::apply(&root()?, arguments, out, err),
         Command::Status { json } => commands::status(&root()?, arguments, *json, out),

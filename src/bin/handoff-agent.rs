@@ -8,6 +8,9 @@ fn main() -> ExitCode {
     if std::process::id() == 1 {
         handoff::handoff::pid1::run(arguments);
     }
-    let commands = arguments.into_iter().skip(1);
+    let commands: Vec<_> = arguments.into_iter().skip(1).collect();
+    if let Some(code) = handoff::handoff::supervise(&commands) {
+        return ExitCode::from(code);
+    }
     ExitCode::from(handoff::agent::run(commands, &mut std::io::stdout().lock(), &mut std::io::stderr().lock()))
 }

@@ -2,5 +2,7 @@
 
 pub mod pid1;
 mod pokes;
+mod service;
 
 pub use pokes::poke;
+pub use service::supervise;

@@ -30,7 +30,7 @@ pub fn run(arguments: Vec<OsString>) -> ! {
     };
     let goes_on = match child(&own, &["boot", "--pid1"], DEADLINE) {
         Some(code) => goes_on(code),
-        None => child(&own, &["give-up"], GIVE_UP_DEADLINE).is_some_and(goes_on),
+        None => child(&own, &["give-up", "--pid1"], GIVE_UP_DEADLINE).is_some_and(goes_on),
     };
     let rest: Vec<OsString> = arguments.into_iter().skip(1).collect();
     for init in inits(&own) {

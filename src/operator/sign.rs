@@ -5,6 +5,7 @@
 
 use super::output;
 use crate::error::{Error, Result};
+use crate::platform;
 use crate::trust::{NAMESPACE, SUPPORTED_KEY_TYPES, SettingsSignature};
 use ssh_key::private::Ed25519Keypair;
 use ssh_key::{HashAlg, LineEnding, PrivateKey};
@@ -68,7 +69,9 @@ impl SigningKey {
             Error::not_applied("a throw-away key", format_args!("cannot be made ({error})"), "report this")
         };
         let mut seed = [0; 32];
-        getrandom::getrandom(&mut seed).map_err(|error| failed(&error))?;
+        for (to, from) in seed.iter_mut().zip(platform::entropy()?.0) {
+            *to = from;
+        }
         let pair = Ed25519Keypair::from_seed(&seed);
         PrivateKey::new(pair.into(), comment)
             .map(|key| SigningKey::Plain(Box::new(key)))

@@ -1,6 +1,7 @@
 //! A directory of the trial's own, and pictures of what is in it.
 
 use crate::error::{Error, Result};
+use crate::platform;
 use crate::trust::Digest;
 use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder};
@@ -18,7 +19,6 @@ pub(super) struct Scratch {
 impl Scratch {
     /// A new directory under the system's place for temporary files.
     pub fn new(keep: bool) -> Result<Self> {
-        let mut random = [0; 8];
         let failed = |path: &Path, error: &dyn std::fmt::Display| {
             Error::not_applied(
                 path.display(),
@@ -27,8 +27,8 @@ impl Scratch {
             )
         };
         let parent = std::env::temp_dir();
-        getrandom::getrandom(&mut random).map_err(|error| failed(&parent, &error))?;
-        let path = parent.join(format!("handoff-try-{:016x}", u64::from_be_bytes(random)));
+        let random: String = platform::entropy()?.0.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+        let path = parent.join(format!("handoff-try-{random}"));
         DirBuilder::new().mode(0o700).create(&path).map_err(|error| failed(&path, &error))?;
         Ok(Scratch { path, keep })
     }

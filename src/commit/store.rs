@@ -8,10 +8,11 @@
 //!   objects/<sha256>               contents of replaced and of hand-edited files
 //! ```
 
-use super::state::State;
+use super::state::{State, Trace};
 use crate::document::{self, At, Format, Writer};
 use crate::error::{Error, Result};
-use crate::guest::{GuestPath, MAX_GUEST_FILE, View};
+use crate::guest::{File, GuestPath, MAX_GUEST_FILE, Node, View};
+use crate::trust::Digest;
 
 /// The directory of all that is remembered.
 pub const DIRECTORY: &str = "/var/lib/handoff";
@@ -19,6 +20,11 @@ pub const DIRECTORY: &str = "/var/lib/handoff";
 pub const STATE: &str = "/var/lib/handoff/state.json";
 /// The journal of a commit.
 pub const JOURNAL: &str = "/var/lib/handoff/journal.json";
+
+/// The contents of replaced and of hand-edited files, see [`object_path`].
+pub const OBJECTS: &str = "/var/lib/handoff/objects";
+/// The settings of the kept generations, see [`generation_directory`].
+pub const GENERATIONS: &str = "/var/lib/handoff/generations";
 
 /// The version of the format of `state.json` that this program reads and writes.
 pub const VERSION: u32 = 1;
@@ -34,7 +40,7 @@ const FORMAT: Format = Format {
 
 /// The directory of one generation.
 pub fn generation_directory(generation: u64) -> GuestPath {
-    GuestPath::of(&format!("{DIRECTORY}/generations/{generation}"))
+    GuestPath::of(&format!("{GENERATIONS}/{generation}"))
 }
 
 /// The file that holds a content, by the SHA-256 of that content in 64 lower-case hexadecimal digits.
@@ -45,7 +51,31 @@ pub fn object_path(sha256: &str) -> Result<GuestPath> {
     if sha256.len() != 64 || !sha256.bytes().all(|c| matches!(c, b'0'..=b'9' | b'a'..=b'f')) {
         return Err(broken("holds something else where the SHA-256 of a file is expected"));
     }
-    GuestPath::parse(&format!("{DIRECTORY}/objects/{sha256}"))
+    GuestPath::parse(&format!("{OBJECTS}/{sha256}"))
+}
+
+/// What stood at a path before it was ours, from its trace and the contents that are kept.
+///
+/// # Errors
+/// The content is missing or damaged.
+pub fn replaced(guest: &dyn View, path: &GuestPath, trace: &Trace) -> Result<Option<Node>> {
+    Ok(match trace {
+        Trace::Absent => None,
+        Trace::Link { target } => Some(Node::link(target.clone())),
+        Trace::Directory { mode, owner } => Some(Node::Directory { mode: *mode, owner: *owner }),
+        Trace::File { sha256, mode, owner } => {
+            let object = object_path(sha256)?;
+            let content = guest.read(&object)?.filter(|content| Digest::of(content).hex() == *sha256);
+            let Some(content) = content else {
+                return Err(Error::not_applied(
+                    path,
+                    format_args!("what it replaced cannot be given back: {object} is missing or damaged"),
+                    "restore that file from a backup, or keep the path in the settings",
+                ));
+            };
+            Some(Node::File(File { content, mode: *mode, owner: *owner }))
+        }
+    })
 }
 
 impl State {
@@ -104,7 +134,7 @@ fn broken(problem: &str) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::commit::state::{Committed, Kept, Owned, OwnedGroup, OwnedUser, SerialMark, Trace};
+    use crate::commit::state::{Committed, Kept, Owned, OwnedGroup, OwnedUser, SerialMark};
     use crate::guest::{Owner, Tree};
 
     fn example() -> State {
@@ -225,6 +255,20 @@ mod tests {
     fn a_memory_of_a_newer_program_is_named_as_that() {
         let error = State::from_bytes(br#"{"version": 2, "surprise": true}"#).unwrap_err();
         assert!(error.problem().contains("version 2"), "{error}");
+    }
+
+    #[test]
+    fn a_kept_content_is_given_back_whole_or_not_at_all() {
+        let sha256 = Digest::of(b"as it was").hex();
+        let object = object_path(&sha256).unwrap();
+        let trace = Trace::File { sha256, mode: 0o640, owner: Owner::ROOT };
+        let back = |tree: Tree| replaced(&tree, &GuestPath::of("/etc/motd"), &trace);
+        let good = back(Tree::new().with(object.as_str(), "as it was"));
+        assert_eq!(good.unwrap(), Some(Node::file("as it was", 0o640)));
+        for tree in [Tree::new(), Tree::new().with(object.as_str(), "as it is")] {
+            let error = back(tree).unwrap_err();
+            assert!(error.object() == "/etc/motd" && error.problem().contains(object.as_str()), "{error}");
+        }
     }
 
     #[test]

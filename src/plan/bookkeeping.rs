@@ -3,7 +3,7 @@
 use super::difference::Difference;
 use super::{Desired, Situation, Step};
 use crate::commit::state::{Committed, SerialMark, State, Trace};
-use crate::commit::store::{STATE, generation_directory, object_path};
+use crate::commit::store::{GENERATIONS, OBJECTS, STATE, generation_directory, object_path};
 use crate::error::Result;
 use crate::guest::{File, GuestPath, Node, Owner, View};
 use crate::settings::Settings;
@@ -11,11 +11,6 @@ use std::collections::BTreeSet;
 
 /// How many generations of settings are kept, the current one included.
 pub const KEPT_GENERATIONS: u64 = 5;
-
-/// Where the contents of replaced and of hand-edited files lie.
-const OBJECTS: &str = "/var/lib/handoff/objects";
-/// Where the settings of the kept generations lie.
-const GENERATIONS: &str = "/var/lib/handoff/generations";
 
 /// How many hand-edited texts are kept.
 const KEPT_EDITS: usize = 32;

@@ -2,9 +2,9 @@
 
 use super::{Desired, Entry, Keeping, Situation, Step};
 use crate::commit::state::{Kept, Owned, Trace};
-use crate::commit::store::object_path;
+use crate::commit::store::{OBJECTS, replaced};
 use crate::error::{Error, Result};
-use crate::guest::{File, GuestPath, Kind, Node, Owner};
+use crate::guest::{GuestPath, Kind, Node, Owner};
 use crate::trust::Digest;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -70,7 +70,7 @@ pub(super) fn difference(desired: &Desired, situation: &Situation<'_>) -> Result
     }
     for (path, owned) in &situation.previous.owned {
         if !wants.contains_key(path) {
-            wants.insert(path.clone(), Want::GiveBack(work.replaced(path, &owned.replaced)?));
+            wants.insert(path.clone(), Want::GiveBack(replaced(situation.guest, path, &owned.replaced)?));
         }
     }
     add_parents(&mut wants);
@@ -126,29 +126,6 @@ struct Work<'a> {
 }
 
 impl Work<'_> {
-    /// The node that a path replaced, from its trace and the remembered contents.
-    fn replaced(&self, path: &GuestPath, trace: &Trace) -> Result<Option<Node>> {
-        Ok(match trace {
-            Trace::Absent => None,
-            Trace::Link { target } => Some(Node::Link(target.clone())),
-            Trace::Directory { mode, owner } => Some(Node::Directory { mode: *mode, owner: *owner }),
-            Trace::File { sha256, mode, owner } => {
-                let object = object_path(sha256)?;
-                let content = self.situation.guest.read(&object)?;
-                match content.filter(|content| Digest::of(content).hex() == *sha256) {
-                    Some(content) => Some(Node::File(File { content, mode: *mode, owner: *owner })),
-                    None => {
-                        return Err(Error::not_applied(
-                            path,
-                            format_args!("what it replaced cannot be given back: {object} is missing or damaged"),
-                            "restore that file from a backup, or keep the path in the settings",
-                        ));
-                    }
-                }
-            }
-        })
-    }
-
     fn same(&self, a: &Trace, b: &Trace) -> bool {
         same(a, b, self.situation.compare_owners)
     }
@@ -288,7 +265,7 @@ impl Work<'_> {
         if let Some(Node::File(file)) = now {
             let sha256 = Digest::of(&file.content).hex();
             self.found.warnings.push(format!(
-                "{path}: was edited by hand; the settings win, and the edited text is kept as /var/lib/handoff/objects/{sha256}"
+                "{path}: was edited by hand; the settings win, and the edited text is kept as {OBJECTS}/{sha256}"
             ));
             self.remember(now);
             self.found.kept.push(Kept { path: path.clone(), sha256, generation: 0 });

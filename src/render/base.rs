@@ -5,11 +5,9 @@
 
 use super::Context;
 use crate::commit::state::Trace;
+use crate::commit::store;
 use crate::error::{Error, Result};
 use crate::guest::{GuestPath, Kind, Node, View};
-
-/// Where the contents of replaced files are kept, named by their digest.
-const OBJECTS: &str = "/var/lib/handoff/objects";
 
 /// How many links may be followed one after the other, as in the kernel.
 const MAX_LINKS: usize = 40;
@@ -85,24 +83,13 @@ impl View for Base<'_> {
         if let Some(node) = self.of_settings(path) {
             return Ok(Some(node));
         }
-        Ok(match self.replaced(path) {
-            None => {
-                let node = self.context.guest.node(path)?;
-                // A directory may be gone because we took away the last thing in it.
-                let implied = node.is_none() && self.below(path).next().is_some();
-                return Ok(if implied { Some(Node::directory(0o755)) } else { node });
-            }
-            Some(Trace::Absent) => None,
-            Some(Trace::Link { target }) => Some(Node::link(target.clone())),
-            Some(Trace::Directory { mode, owner }) => Some(Node::Directory { mode: *mode, owner: *owner }),
-            Some(Trace::File { sha256, mode, owner }) => {
-                let kept = GuestPath::of(OBJECTS).join(sha256)?;
-                let content = self.context.guest.read(&kept)?.ok_or_else(|| {
-                    Error::not_applied(path, "what the settings replaced there is lost", format_args!("restore {kept}"))
-                })?;
-                Some(Node::file_of(content, *mode, *owner))
-            }
-        })
+        if let Some(trace) = self.replaced(path) {
+            return store::replaced(self.context.guest, path, trace);
+        }
+        let node = self.context.guest.node(path)?;
+        // A directory may be gone because we took away the last thing in it.
+        let implied = node.is_none() && self.below(path).next().is_some();
+        Ok(if implied { Some(Node::directory(0o755)) } else { node })
     }
 
     fn read(&self, path: &GuestPath) -> Result<Option<Vec<u8>>> {
@@ -153,21 +140,23 @@ mod tests {
     use crate::commit::state::{Owned, State};
     use crate::guest::{Facts, Owner, Tree};
     use crate::settings::Settings;
+    use crate::trust::Digest;
 
     #[test]
     fn what_is_ours_is_seen_as_what_it_replaced() {
+        let sha256 = Digest::of(b"as it was").hex();
         let guest = Tree::new()
             .with_node("/etc/s/made", Node::link("x"))
             .with_node("/etc/s/masked.service", Node::link("/dev/null"))
             .with("/etc/s/other", "other")
-            .with("/var/lib/handoff/objects/abc", "as it was");
+            .with(store::object_path(&sha256).unwrap().as_str(), "as it was");
         let mut state = State::default();
         let mut own = |path: &str, replaced: Trace| {
             state.owned.insert(GuestPath::of(path), Owned { ours: Trace::Absent, replaced });
         };
         own("/etc/s/made", Trace::Absent);
         own("/etc/s/gone", Trace::Link { target: "other".into() });
-        own("/etc/s/masked.service", Trace::File { sha256: "abc".into(), mode: 0o640, owner: Owner::ROOT });
+        own("/etc/s/masked.service", Trace::File { sha256, mode: 0o640, owner: Owner::ROOT });
         let (settings, facts) = (Settings::default(), Facts::default());
         let base = Base::new(&Context { settings: &settings, guest: &guest, previous: &state, facts: &facts });
         let directory = GuestPath::of("/etc/s");

@@ -42,7 +42,7 @@ pub(super) fn boot(root: &Root, arguments: &Arguments, pid1: bool, err: &mut dyn
 ///
 /// # Errors
 /// The status cannot be written.
-pub fn give_up(root: &Root, pid1: bool, err: &mut dyn Write) -> Result<u8> {
+pub(super) fn give_up(root: &Root, pid1: bool, err: &mut dyn Write) -> Result<u8> {
     let mode = if pid1 { Mode::Pid1 } else { Mode::Service };
     let error = Error::not_applied(
         "handoff-agent",

@@ -5,6 +5,7 @@ use super::offer::{self, Offer, offer};
 use super::status::{Mode, Outcome, STATUS_PATH, Status, subject};
 use crate::class::Class;
 use crate::commit::state::State;
+use crate::commit::store::OBJECTS;
 use crate::commit::{self, Recovery};
 use crate::document::Writer;
 use crate::error::{Error, Result, one_line};
@@ -251,7 +252,7 @@ pub(super) fn status(root: &Root, arguments: &Arguments, json: bool, out: &mut d
         tell(
             out,
             &format!(
-                "  kept       {} as it was before generation {}: /var/lib/handoff/objects/{}\n",
+                "  kept       {} as it was before generation {}: {OBJECTS}/{}\n",
                 kept.path, kept.generation, kept.sha256
             ),
         );
@@ -311,18 +312,21 @@ pub(super) fn reset(root: &Root, arguments: &Arguments, out: &mut dyn Write, err
     // A running init keeps the identity that it has until it is shut down, so none is made on the way out.
     facts.live = Some(Live { init: Some(RunningInit::Other), first_boot: true, ..Live::default() });
     let run = Run::new(root, facts)?;
-    let steps = forget(&run)?;
+    let mut plan = forget(&run)?;
+    let mut warnings = std::mem::take(&mut plan.warnings);
+    let steps = plan.take_steps();
+    warnings.extend(commit::commit(root, &steps)?.warnings);
+    warn(err, &warnings);
     if steps.is_empty() {
         tell(out, "nothing to do: this guest remembers nothing\n");
         return Ok(0);
     }
-    commit::commit(root, &steps)?;
     tell(out, "reset: all settings were given back, and this guest's identity is removed; shut it down and copy it\n");
     Ok(0)
 }
 
-/// The steps that give back all that is ours, take away the identity, and forget.
-fn forget(run: &Run<'_>) -> Result<Vec<plan::Step>> {
+/// The plan that gives back all that is ours, takes away the identity, and forgets.
+fn forget(run: &Run<'_>) -> Result<Plan> {
     let nothing = Settings::default();
     // With the identity that it has, so that no new one is made on the way out.
     let mut previous = run.state.clone();

@@ -10,7 +10,6 @@ mod offer;
 mod status;
 
 pub use arguments::{Arguments, Command};
-pub use boot::give_up;
 pub use status::{Mode, STATUS_PATH, Status};
 
 use crate::error::{Class, Error, Result};

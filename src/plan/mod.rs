@@ -86,14 +86,16 @@ pub fn plan(desired: Desired, incoming: &Incoming<'_>, situation: &Situation<'_>
     Ok(Plan { generation: state.generation, steps: difference.steps, bookkeeping, pokes, warnings, state })
 }
 
-/// The steps that make the desired tree and then forget everything: the way out, for a guest that is to be copied.
+/// The plan that makes the desired tree and then forgets everything: the way out, for a guest that is to be copied.
 ///
 /// # Errors
 /// As for [`plan`].
-pub fn forget(desired: Desired, situation: &Situation<'_>) -> Result<Vec<Step>> {
-    let mut steps = difference::difference(&desired, situation)?.steps;
-    steps.extend(bookkeeping::forget(situation.guest)?);
-    Ok(steps)
+pub fn forget(desired: Desired, situation: &Situation<'_>) -> Result<Plan> {
+    let mut difference = difference::difference(&desired, situation)?;
+    let bookkeeping = bookkeeping::forget(situation.guest)?;
+    let mut warnings = desired.warnings;
+    warnings.append(&mut difference.warnings);
+    Ok(Plan { steps: difference.steps, bookkeeping, warnings, ..Plan::default() })
 }
 
 /// Whether what stands at a path is what the trace says.

@@ -263,11 +263,27 @@ fn forgetting_leaves_the_guest_without_a_trace() {
     let mut guest = Guest::new(image.clone());
     guest.apply("one", &desired(&[("/etc/motd", "ours\n"), ("/etc/new", "x")]));
     let situation = Situation { guest: &guest.tree, previous: &guest.state, facts: &guest.facts, compare_owners: true };
-    for step in forget(Desired::new(), &situation).unwrap() {
+    for step in forget(Desired::new(), &situation).unwrap().all_steps() {
         carry_out(&mut guest.tree, &step);
     }
     let left: Vec<_> = guest.tree.iter().filter(|(_, node)| matches!(node, Node::File(_))).collect();
     assert_eq!(left, image.iter().collect::<Vec<_>>());
+}
+
+#[test]
+fn forgetting_tells_what_it_cannot_give_back() {
+    let home = Node::Directory { mode: 0o700, owner: Owner { uid: 1000, gid: 1000 } };
+    let mut guest = Guest::new(Tree::new().with_node("/home/ops", home));
+    guest.apply("one", &desired(&[("/home/ops/.ssh/authorized_keys", "key\n")]));
+    let keys = GuestPath::of("/home/ops/.ssh/authorized_keys");
+    guest.tree.remove(&keys);
+    guest.tree.put(keys.join("planted").unwrap(), Node::file("", 0o644));
+    let situation = Situation { guest: &guest.tree, previous: &guest.state, facts: &guest.facts, compare_owners: true };
+    let mut wanted = Desired::new();
+    wanted.warnings.push("of the renderer".into());
+    let warnings = forget(wanted, &situation).unwrap().warnings;
+    assert_eq!(warnings.first().unwrap(), "of the renderer");
+    assert!(warnings.len() > 1, "{warnings:?}");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Linux.
+//! Linux: news of block devices, the state of an optical drive, and how what was written gets to its disk.
 
 use super::files;
 use nix::errno::Errno;
@@ -97,24 +97,6 @@ pub fn open_drive(path: &Path) -> io::Result<Option<File>> {
     Ok((!NO_MEDIUM.contains(&status)).then_some(file))
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn waiting_for_devices_ends_at_the_deadline_and_not_before() {
-        let mut events = BlockEvents::open();
-        let start = Instant::now();
-        events.wait(Duration::from_millis(60));
-        // A device of the machine that runs the test may come meanwhile, so only the end is sure.
-        assert!(start.elapsed() < Duration::from_secs(5));
-        let mut deaf = BlockEvents { socket: None };
-        let start = Instant::now();
-        deaf.wait(Duration::from_millis(30));
-        assert!(start.elapsed() >= Duration::from_millis(30));
-    }
-}
-
 /// A write lock on the whole of a file, for `fcntl(2)`.
 pub(super) fn whole_file_lock() -> nix::libc::flock {
     nix::libc::flock {
@@ -166,5 +148,23 @@ impl Flush {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waiting_for_devices_ends_at_the_deadline_and_not_before() {
+        let mut events = BlockEvents::open();
+        let start = Instant::now();
+        events.wait(Duration::from_millis(60));
+        // A device of the machine that runs the test may come meanwhile, so only the end is sure.
+        assert!(start.elapsed() < Duration::from_secs(5));
+        let mut deaf = BlockEvents { socket: None };
+        let start = Instant::now();
+        deaf.wait(Duration::from_millis(30));
+        assert!(start.elapsed() >= Duration::from_millis(30));
     }
 }

@@ -26,10 +26,22 @@ pub use running::{
     write_init, write_status,
 };
 
+use nix::errno::Errno;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _};
 use std::path::Path;
+
+/// Whether opening failed because the thing is not there (yet): no such name, or a node without its device.
+pub fn is_absent(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(Errno::ENXIO as i32)
+}
+
+/// Whether opening failed because the caller is not root. Not EPERM, which is how a container is kept from the devices of its
+/// host: root is no help there.
+pub fn is_denied(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(Errno::EACCES as i32)
+}
 
 /// Opens a block device or a regular file for reading, and nothing else: a FIFO would make us wait, a terminal could do
 /// anything. The descriptor is not inherited.

@@ -215,8 +215,7 @@ pub fn scan(places: &Places) -> Result<Option<Found>> {
             Ok(Seen::Content(content, _)) => content,
             Ok(Seen::NoMedium) => continue,
             Err(error) => {
-                // Not EPERM, which is how a container is kept from the devices of its host.
-                if error.raw_os_error() == Some(nix::errno::Errno::EACCES as i32) {
+                if platform::is_denied(&error) {
                     denied.get_or_insert(spec::unreadable(&object, &error));
                 }
                 continue;

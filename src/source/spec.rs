@@ -76,7 +76,7 @@ fn disk(path: &Path, note: &mut Option<String>) -> Result<Option<Found>> {
             *note = Some(format!("{object} has no medium"));
             return Ok(None);
         }
-        Err(error) if is_absent(&error) => {
+        Err(error) if platform::is_absent(&error) => {
             *note = Some(format!("{object} is not there"));
             return Ok(None);
         }
@@ -92,16 +92,9 @@ fn disk(path: &Path, note: &mut Option<String>) -> Result<Option<Found>> {
     }
 }
 
-/// Whether opening failed because the thing is not there (yet).
-pub(crate) fn is_absent(error: &io::Error) -> bool {
-    use nix::errno::Errno;
-    error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(Errno::ENXIO as i32)
-}
-
 /// The error about a thing that is there and cannot be opened or read.
 pub(crate) fn unreadable(object: &str, error: &io::Error) -> Error {
-    // Not EPERM, which is how a container is kept from the devices of its host: root is no help there.
-    let remedy = match error.raw_os_error() == Some(nix::errno::Errno::EACCES as i32) {
+    let remedy = match platform::is_denied(error) {
         true => "run this as root",
         false => "name a disk or a file that can be read",
     };
@@ -112,7 +105,7 @@ fn file(path: &Path) -> Result<Option<Found>> {
     let object = path.display().to_string();
     let file = match platform::open_disk(path) {
         Ok(file) => file,
-        Err(error) if is_absent(&error) => return Ok(None),
+        Err(error) if platform::is_absent(&error) => return Ok(None),
         Err(error) => return Err(unreadable(&object, &error)),
     };
     let mut first = [0];

@@ -42,19 +42,6 @@ impl Class {
             Class::LastGood => 14,
         }
     }
-
-    /// One word for programs that read the status.
-    pub fn name(self) -> &'static str {
-        match self {
-            Class::Bug => "bug",
-            Class::Usage => "usage",
-            Class::NoSettings => "no-settings",
-            Class::NotVerified => "not-verified",
-            Class::Invalid => "invalid",
-            Class::NotApplied => "not-applied",
-            Class::LastGood => "last-good",
-        }
-    }
 }
 
 /// One failure: its class, the object it is about, the problem and the remedy.

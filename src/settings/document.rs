@@ -6,7 +6,6 @@ pub(super) use crate::document::{item_path, key_path};
 use super::SingleLine;
 use crate::document::{self, At, Format, Refusal};
 use crate::error::{Error, Result};
-use serde::ser::{Serialize, SerializeMap, Serializer};
 use std::fmt;
 
 /// How many tables and lists may lie inside each other.
@@ -66,9 +65,25 @@ impl At<'_> {
     }
 }
 
-/// As JSON, keys in their order, so that the operator's tool can write the document of another notation.
-impl Serialize for Node {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+/// An error about the value at `path`. `place` is left out where it is not known.
+pub(super) fn invalid(
+    path: &str,
+    place: Option<Place>,
+    problem: impl fmt::Display,
+    remedy: impl fmt::Display,
+) -> Error {
+    let path = if path.is_empty() { FORMAT.name } else { path };
+    match place {
+        Some(place) => Error::invalid(format_args!("{path} ({place})"), problem, remedy),
+        None => Error::invalid(path, problem, remedy),
+    }
+}
+
+/// As JSON, keys in their order: what the tests hold the tree against.
+#[cfg(test)]
+impl serde::Serialize for Node {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        use serde::ser::SerializeMap as _;
         match self.value() {
             Value::Null => serializer.serialize_unit(),
             Value::Bool(value) => serializer.serialize_bool(*value),
@@ -83,20 +98,6 @@ impl Serialize for Node {
                 map.end()
             }
         }
-    }
-}
-
-/// An error about the value at `path`. `place` is left out where it is not known.
-pub(super) fn invalid(
-    path: &str,
-    place: Option<Place>,
-    problem: impl fmt::Display,
-    remedy: impl fmt::Display,
-) -> Error {
-    let path = if path.is_empty() { FORMAT.name } else { path };
-    match place {
-        Some(place) => Error::invalid(format_args!("{path} ({place})"), problem, remedy),
-        None => Error::invalid(path, problem, remedy),
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use crate::source::Spec;
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// The text of `handoff-agent help`.
@@ -144,7 +144,13 @@ impl Arguments {
         if misplaced {
             return Err(usage(&format!("`{name}` does not take all that is given")));
         }
-        Ok(Arguments { root: root.unwrap_or_else(|| "/".into()), source, wait, command })
+        let root = root.unwrap_or_else(|| PathBuf::from("/"));
+        if matches!(command, Command::Boot { .. } | Command::GiveUp { .. }) && root != Path::new("/") {
+            // A boot sets the live host name, names cards and writes below /run: all of that is this machine's.
+            let problem = format!("`{name}` is for the machine that boots, and takes no --root");
+            return Err(Error::usage("command line", problem, "use `apply` for the root of another guest"));
+        }
+        Ok(Arguments { root, source, wait, command })
     }
 }
 
@@ -183,6 +189,16 @@ mod tests {
         assert_eq!(plan.wait, Some(Duration::from_secs(3)));
         assert_eq!(parse("rollback 3").unwrap().command, Command::Rollback { generation: Some(3) });
         assert_eq!(parse("status").unwrap().root, PathBuf::from("/"));
+    }
+
+    #[test]
+    fn a_boot_is_of_this_machine_alone() {
+        for line in ["--root /x boot", "boot --pid1 --root x", "give-up --root /x"] {
+            let error = parse(line).unwrap_err();
+            assert_eq!(error.class().exit_code(), 2, "{line}: {error}");
+            assert!(error.remedy().contains("apply"), "{line}: {error}");
+        }
+        assert!(parse("--root / boot").is_ok());
     }
 
     #[test]

@@ -112,6 +112,35 @@ handoff: d: does not tell by its name how it is written; end the name in .json, 
 }
 
 #[test]
+fn no_command_writes_onto_what_it_reads() {
+    let desk = Desk::new();
+    desk.key("key", "");
+    desk.done(&["sign", "lb.toml", "-k", "key"]);
+    std::os::unix::fs::symlink("lb.toml", desk.path("link")).unwrap();
+    let inputs = ["lb.toml", "lb.json", "lb.json.sig", "key"];
+    let before = inputs.map(|name| desk.read(name));
+    for line in [
+        "pack lb.toml -o lb.toml",
+        "pack lb.toml -o lb.json",
+        "pack lb.toml -o lb.json.sig",
+        "pack lb.toml -o ./link",
+        "pack lb.toml -k key -o key",
+        "pack lb.toml --sig lb.json.sig -o lb.json.sig",
+        "sign lb.toml -k key -o lb.toml",
+        "sign lb.toml -k key -o lb.json",
+        "sign lb.toml -k key -o key",
+        "convert lb.toml -o lb.toml",
+    ] {
+        let output = desk.handoff(&line.split(' ').collect::<Vec<_>>()).assert().code(2);
+        let told = String::from_utf8_lossy(&output.get_output().stderr).into_owned();
+        assert!(told.contains("would be lost; write another file"), "{line}: {told}");
+        assert!(inputs.map(|name| desk.read(name)) == before, "{line}");
+    }
+    desk.done(&["pack", "lb.toml", "-o", "disk"]);
+    desk.done(&["pack", "lb.toml", "-o", "disk"]);
+}
+
+#[test]
 fn each_notation_becomes_the_same_bytes() {
     let desk = Desk::new();
     for name in ["lb.json", "lb.toml", "lb.yaml"] {

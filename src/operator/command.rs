@@ -318,7 +318,10 @@ fn convert(asked: &Convert, out: &mut dyn Write) -> Result<()> {
     let written = Written::read(&asked.file, asked.format.map(Into::into))?;
     written.settings()?;
     match &asked.output {
-        Some(path) if path != Path::new("-") => output::write(path, &written.converted(), Readers::Owner),
+        Some(path) if path != Path::new("-") => {
+            output::check_apart(path, &[&asked.file])?;
+            output::write(path, &written.converted(), Readers::Owner)
+        }
         _ => out.write_all(&written.converted()).map_err(unprintable),
     }
 }
@@ -326,6 +329,10 @@ fn convert(asked: &Convert, out: &mut dyn Write) -> Result<()> {
 fn sign(asked: &Sign, out: &mut dyn Write) -> Result<()> {
     let written = Written::read(&asked.file, None)?;
     written.settings()?;
+    if let Some(path) = &asked.output {
+        let json = written.json_path().unwrap_or_else(|| asked.file.clone());
+        output::check_apart(path, &[&asked.file, &json, &asked.key])?;
+    }
     pack::sign(&written, &SigningKey::open(&asked.key)?, asked.output.as_deref(), out)
 }
 
@@ -340,6 +347,10 @@ fn pack_disk(asked: &Pack, out: &mut dyn Write) -> Result<()> {
     };
     let is_iso = asked.output.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("iso"));
     let format = asked.format.map_or(if is_iso { Format::Iso } else { Format::Raw }, Into::into);
+    let json = written.json_path().unwrap_or_else(|| asked.file.clone());
+    let beside = output::with_suffix(&json, ".sig");
+    let inputs = [Some(&asked.file), Some(&json), Some(&beside), asked.sig.as_ref(), asked.key.as_ref()];
+    output::check_apart(&asked.output, &inputs.into_iter().flatten().map(PathBuf::as_path).collect::<Vec<_>>())?;
     pack::pack(&written, &from, format, &asked.output, out)
 }
 

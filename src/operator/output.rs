@@ -73,6 +73,18 @@ pub fn read_if_there(path: &Path, limit: usize) -> Result<Option<Vec<u8>>> {
     Ok(Some(bytes))
 }
 
+/// Refuses to write onto a file that the command reads, through whatever links the two names lead.
+///
+/// # Errors
+/// It is one of `inputs`: [`crate::Class::Usage`].
+pub fn check_apart(path: &Path, inputs: &[&Path]) -> Result<()> {
+    let Ok(target) = path.canonicalize() else { return Ok(()) };
+    match inputs.iter().any(|input| input.canonicalize().is_ok_and(|input| input == target)) {
+        true => Err(Error::usage(path.display(), "is read by this command, and would be lost", "write another file")),
+        false => Ok(()),
+    }
+}
+
 /// Makes a file, or puts a new one in the place of the old one: whole or not at all, whatever happens meanwhile.
 ///
 /// # Errors

@@ -104,9 +104,13 @@ handoff: c.json: hostname (line 2, column 20): is given twice; keep one of the t
 handoff: none.toml: is not there; name a file that is there
 
 "#]]);
+    desk.handoff(&["check", "-"]).assert().code(2).stderr_eq(str![[r#"
+handoff: standard input: does not tell how it is written; with `check` and `convert`, say --format json, toml or yaml; for the others name a file
+
+"#]]);
     desk.write("d", "");
     desk.handoff(&["check", "d"]).assert().code(2).stderr_eq(str![[r#"
-handoff: d: does not tell by its name how it is written; end the name in .json, .toml or .yaml, or say --format json, toml or yaml
+handoff: d: does not tell by its name how it is written; end the name in .json, .toml or .yaml; `check` and `convert` also take --format
 
 "#]]);
 }

@@ -458,7 +458,7 @@ fn no_settings_at_all_is_an_error_at_the_deadline_and_not_long_after() {
             let started = Instant::now();
             let run = guest.run(&["--source", &source, "--wait", &seconds.to_string(), "apply"]);
             let took = started.elapsed();
-            run.refused(10, &["settings"]);
+            run.refused(10, &["settings", &format!("{} is not there", missing.display())]);
             let least = Duration::from_secs(seconds);
             assert!(took >= least && took < least + Duration::from_secs(2), "{source}: {took:?} for {seconds} s");
         }

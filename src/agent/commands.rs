@@ -252,7 +252,7 @@ pub(super) fn status(root: &Root, arguments: &Arguments, json: bool, out: &mut d
         tell(
             out,
             &format!(
-                "  kept       {} as it was before generation {}: {OBJECTS}/{}\n",
+                "  kept       {} as edited by hand, overwritten by generation {}: {OBJECTS}/{}\n",
                 kept.path, kept.generation, kept.sha256
             ),
         );

@@ -32,7 +32,7 @@ pub(super) struct Offer {
     pub place: String,
 }
 
-/// Looks for settings until the wait is over. `None` where there are none; `note` says then what a named disk is instead.
+/// Looks for settings until the wait is over. `None` where there are none; `note` says then what a named disk or file is instead.
 ///
 /// # Errors
 /// Some were found, and they may not be applied.

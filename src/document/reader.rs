@@ -125,11 +125,14 @@ impl<'n> At<'n> {
 
     /// One of some words.
     pub fn word<T: Copy>(&self, words: &[(&'static str, T)]) -> Result<T> {
+        let known: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
+        let Value::Text(_) = self.node.value() else {
+            return self.refuse_kind("a text", &format!("write {}", one_of(&known)));
+        };
         let text = self.text()?;
         if let Some((_, value)) = words.iter().find(|(word, _)| *word == text) {
             return Ok(*value);
         }
-        let known: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
         self.refuse(format_args!("`{}` is no value of it", shortened(text)), format_args!("write {}", one_of(&known)))
     }
 

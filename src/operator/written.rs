@@ -47,16 +47,21 @@ impl Written {
     /// # Errors
     /// It cannot be read, its notation is not known, or it is broken.
     pub fn read(path: &Path, notation: Option<Notation>) -> Result<Self> {
-        let name = match path == Path::new("-") {
-            true => "standard input".to_owned(),
-            false => path.display().to_string(),
-        };
+        let input = path == Path::new("-");
+        let name = if input { "standard input".to_owned() } else { path.display().to_string() };
         let Some(notation) = notation.or_else(|| Notation::of(path)) else {
-            return Err(Error::usage(
-                name,
-                "does not tell by its name how it is written",
-                "end the name in .json, .toml or .yaml, or say --format json, toml or yaml",
-            ));
+            return Err(match input {
+                true => Error::usage(
+                    name,
+                    "does not tell how it is written",
+                    "with `check` and `convert`, say --format json, toml or yaml; for the others name a file",
+                ),
+                false => Error::usage(
+                    name,
+                    "does not tell by its name how it is written",
+                    "end the name in .json, .toml or .yaml; `check` and `convert` also take --format",
+                ),
+            });
         };
         let bytes = output::read(path, MAX_BLOB)?;
         let document = document(notation, &bytes).map_err(|error| error.within(&name))?;

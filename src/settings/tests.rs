@@ -105,6 +105,10 @@ fn each_refusal_names_place_problem_and_remedy() {
             "users[0].sudo (line 1, column 50): `yes` is no value of it; write none, password or nopasswd",
         ),
         (r#""hostname": null"#, "hostname (line 1, column 28): is null, not a text; leave out what is not meant"),
+        (
+            r#""users": [{"name": "ops", "sudo": true}]"#,
+            "users[0].sudo (line 1, column 50): is true or false, not a text; write none, password or nopasswd",
+        ),
         (r#""hostname": 7"#, "hostname (line 1, column 28): is a number, not a text; write it in quotes"),
         (
             r#""hostname": "a\u0007b""#,

@@ -59,12 +59,12 @@ pub fn load(spec: &Spec, places: &Places) -> Result<Option<Found>> {
     look(spec, places, &mut None)
 }
 
-/// Like [`load`]. Where a named disk is not ours, `note` says what it is.
+/// Like [`load`]. Where a named disk or file is not ours, `note` says what it is.
 pub(crate) fn look(spec: &Spec, places: &Places, note: &mut Option<String>) -> Result<Option<Found>> {
     match spec {
         Spec::Auto => scan(places),
         Spec::Disk(path) => disk(path, note),
-        Spec::File(path) => file(path),
+        Spec::File(path) => file(path, note),
     }
 }
 
@@ -101,11 +101,14 @@ pub(crate) fn unreadable(object: &str, error: &io::Error) -> Error {
     Error::no_settings(object, format_args!("cannot be read ({error})"), remedy)
 }
 
-fn file(path: &Path) -> Result<Option<Found>> {
+fn file(path: &Path, note: &mut Option<String>) -> Result<Option<Found>> {
     let object = path.display().to_string();
     let file = match platform::open_disk(path) {
         Ok(file) => file,
-        Err(error) if platform::is_absent(&error) => return Ok(None),
+        Err(error) if platform::is_absent(&error) => {
+            *note = Some(format!("{object} is not there"));
+            return Ok(None);
+        }
         Err(error) => return Err(unreadable(&object, &error)),
     };
     let mut first = [0];

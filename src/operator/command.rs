@@ -12,7 +12,7 @@ use crate::agent;
 use crate::error::{Error, Result};
 use crate::settings::Mac;
 use crate::trust::{MAX_TRUSTED_KEYS, TrustedKeys, Uuid};
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 use std::ffi::OsString;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -101,7 +101,7 @@ struct Check {
     files: Vec<PathBuf>,
     /// How they are written, where the name does not tell
     #[arg(long, value_name = "NOTATION")]
-    format: Option<NotationArgument>,
+    format: Option<Notation>,
 }
 
 #[derive(Debug, Args)]
@@ -113,7 +113,7 @@ struct Convert {
     output: Option<PathBuf>,
     /// How they are written, where the name does not tell
     #[arg(long, value_name = "NOTATION")]
-    format: Option<NotationArgument>,
+    format: Option<Notation>,
 }
 
 #[derive(Debug, Args)]
@@ -137,7 +137,7 @@ struct Pack {
     output: PathBuf,
     /// The form of the disk; without it, iso for a name that ends in .iso, else raw
     #[arg(long)]
-    format: Option<DiskArgument>,
+    format: Option<Format>,
     /// The signature, where it is not beside the settings
     #[arg(long, value_name = "FILE", conflicts_with_all = ["key", "unsigned"])]
     sig: Option<PathBuf>,
@@ -230,43 +230,6 @@ struct Boot {
     print: bool,
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum NotationArgument {
-    Json,
-    Toml,
-    Yaml,
-}
-
-impl From<NotationArgument> for Notation {
-    fn from(argument: NotationArgument) -> Self {
-        match argument {
-            NotationArgument::Json => Notation::Json,
-            NotationArgument::Toml => Notation::Toml,
-            NotationArgument::Yaml => Notation::Yaml,
-        }
-    }
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum DiskArgument {
-    /// Our own container: the least to read
-    Raw,
-    /// An ISO 9660 volume labelled HANDOFF
-    Iso,
-    /// A FAT volume labelled HANDOFF
-    Fat,
-}
-
-impl From<DiskArgument> for Format {
-    fn from(argument: DiskArgument) -> Self {
-        match argument {
-            DiskArgument::Raw => Format::Raw,
-            DiskArgument::Iso => Format::Iso,
-            DiskArgument::Fat => Format::Fat,
-        }
-    }
-}
-
 /// Reads the command line, does what it asks, and returns the exit code. Each error is one line on `err`.
 pub fn run(arguments: impl IntoIterator<Item = OsString>, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
     let cli = match Cli::try_parse_from(arguments) {
@@ -305,7 +268,7 @@ fn failure(result: Result<()>) -> Vec<Error> {
 fn check_all(asked: &Check, out: &mut dyn Write) -> Vec<Error> {
     let mut failures = Vec::new();
     for file in &asked.files {
-        let checked = Written::read(file, asked.format.map(Into::into)).and_then(|written| {
+        let checked = Written::read(file, asked.format).and_then(|written| {
             let settings = written.settings()?;
             writeln!(out, "{}: good: {}", written.name(), summary(&settings)).map_err(unprintable)
         });
@@ -315,7 +278,7 @@ fn check_all(asked: &Check, out: &mut dyn Write) -> Vec<Error> {
 }
 
 fn convert(asked: &Convert, out: &mut dyn Write) -> Result<()> {
-    let written = Written::read(&asked.file, asked.format.map(Into::into))?;
+    let written = Written::read(&asked.file, asked.format)?;
     written.settings()?;
     match &asked.output {
         Some(path) if path != Path::new("-") => {
@@ -346,7 +309,7 @@ fn pack_disk(asked: &Pack, out: &mut dyn Write) -> Result<()> {
         _ => SignatureFrom::Beside,
     };
     let is_iso = asked.output.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("iso"));
-    let format = asked.format.map_or(if is_iso { Format::Iso } else { Format::Raw }, Into::into);
+    let format = asked.format.unwrap_or(if is_iso { Format::Iso } else { Format::Raw });
     let json = written.json_path().unwrap_or_else(|| asked.file.clone());
     let beside = output::with_suffix(&json, ".sig");
     let inputs = [Some(&asked.file), Some(&json), Some(&beside), asked.sig.as_ref(), asked.key.as_ref()];

@@ -5,17 +5,18 @@ use crate::error::{Error, Result};
 use crate::settings::Settings;
 use crate::settings::document::Node;
 use crate::trust::MAX_BLOB;
+use clap::ValueEnum;
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
-/// How a settings file is written.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+/// How a settings file is written. What is said of each is also its help on the command line.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
 pub enum Notation {
-    /// JSON, which is also what is signed.
+    /// Signed as it is
     Json,
-    /// TOML.
+    /// Signed as the JSON that it becomes
     Toml,
-    /// YAML.
+    /// Signed as the JSON that it becomes
     Yaml,
 }
 

@@ -1,8 +1,8 @@
 //! The agent as PID 1: the parent.
 //!
 //! The kernel panics when PID 1 ends. So the parent does nothing that can go wrong: it starts a child that does the work,
-//! waits for it with a deadline, and then becomes the real init by `exec`. It parses nothing and mounts nothing. Where the boot must stop and no init has a
-//! place to stop in, it says so and waits, for good.
+//! waits for it with a deadline, and then becomes the real init by `exec`. It parses nothing and mounts nothing. Where the
+//! boot must stop and no init has a place to stop in, it says so and waits, for good.
 
 use crate::platform;
 use std::ffi::OsString;
@@ -20,7 +20,7 @@ const SELF: &str = "/usr/sbin/handoff-agent";
 /// The unit in which the boot ends when it must stop.
 const STOPPED: &str = "--unit=handoff-stopped.target";
 
-/// Runs the child, then becomes the init. Returns only if nothing could be executed at all.
+/// Runs the child, then becomes the init. Never returns: where nothing can be executed, it waits.
 ///
 /// `arguments` are those that the kernel gave, the program's own name first; they are passed on to the init.
 pub fn run(arguments: Vec<OsString>) -> ! {
@@ -74,7 +74,8 @@ fn child(own: &Path, arguments: &[&str], deadline: Duration) -> Option<i32> {
     }
 }
 
-/// The inits to try, in order: the one that the class names, which the child left us, then the usual ones. Never the agent itself.
+/// The inits to try, in order: the one that the class names, which the child left us, then the usual ones. Never the agent
+/// itself.
 fn inits(own: &Path) -> Vec<PathBuf> {
     let usual = ["/sbin/init", "/usr/lib/systemd/systemd", "/lib/systemd/systemd", "/etc/init", "/bin/init"];
     let mut inits: Vec<PathBuf> = platform::read_init().into_iter().map(PathBuf::from).collect();

@@ -31,11 +31,6 @@ impl Requirement {
             Requirement::Nothing => "none",
         }
     }
-
-    /// The requirement of this name. `None` for any other.
-    pub fn parse(name: &str) -> Option<Self> {
-        [Requirement::Signature, Requirement::Digest, Requirement::Nothing].into_iter().find(|r| r.name() == name)
-    }
 }
 
 /// Why settings were believed. Shown in a few words for people.
@@ -233,16 +228,6 @@ mod tests {
         let error = try_unsigned(Requirement::Digest, None).unwrap_err();
         assert!(error.remedy().contains(&format!("handoff.digest={}", unsigned().digest())), "{error}");
         assert_eq!(try_unsigned(Requirement::Nothing, None), Ok(Authority::Nothing));
-    }
-
-    #[test]
-    fn names_of_requirements_are_read_back_and_others_are_none() {
-        for requirement in [Requirement::Signature, Requirement::Digest, Requirement::Nothing] {
-            assert_eq!(Requirement::parse(requirement.name()), Some(requirement));
-        }
-        for name in ["", "None", "nothing", "signature "] {
-            assert_eq!(Requirement::parse(name), None, "{name}");
-        }
     }
 
     #[test]

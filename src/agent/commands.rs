@@ -192,19 +192,25 @@ pub(super) fn sources(out: &mut dyn Write) -> Result<u8> {
     let candidates = source::list(&Places::default());
     if candidates.is_empty() {
         tell(out, "no disks\n");
+        return Ok(0);
     }
+    let mut none = true;
     for candidate in candidates {
         // What was not opened is not known to be of no format.
         let seen = candidate.size.map_or(String::new(), |bytes| {
             let label = candidate.label.map_or(String::new(), |label| format!(", label {label}"));
             format!("  {} KiB, {}{label}", bytes / 1024, candidate.kind.unwrap_or("no known format"))
         });
+        none &= matches!(candidate.verdict, Verdict::Passed(_));
         let verdict = match candidate.verdict {
             Verdict::Qualifies => "holds settings".to_owned(),
             Verdict::Passed(reason) => format!("passed over: {reason}"),
             Verdict::Broken(error) => format!("BROKEN: {error}"),
         };
         tell(out, &format!("{}\n", one_line(&format!("{}{seen}: {verdict}", candidate.path.display()))));
+    }
+    if none {
+        tell(out, "no settings were found on these\n");
     }
     Ok(0)
 }

@@ -104,7 +104,7 @@ impl Form {
 fn check_version(at: &At<'_>) -> Result<()> {
     let entries = at.entries()?;
     let Some(entry) = entries.iter().find(|entry| entry.key == "version") else {
-        return at.refuse("has no `version`", "add \"version\": 1");
+        return at.refuse("has no `version`", "add the key `version` with the value 1");
     };
     match entry.node.value() {
         Value::Number(number) if number.as_u64() == Some(VERSION) => Ok(()),

@@ -49,7 +49,10 @@ fn a_document_with_nothing_but_its_version_manages_nothing() {
 
 #[test]
 fn the_version_is_asked_for_first() {
-    assert_eq!(read("{}").unwrap_err(), "settings (line 1, column 1): has no `version`; add \"version\": 1");
+    assert_eq!(
+        read("{}").unwrap_err(),
+        "settings (line 1, column 1): has no `version`; add the key `version` with the value 1"
+    );
     assert_eq!(
         read(r#"{"colour": "blue", "version": 2}"#).unwrap_err(),
         "version (line 1, column 31): 2 is not a version that this program knows; write 1, or use a newer handoff on both sides"

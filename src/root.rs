@@ -15,15 +15,14 @@
 //! written into it is nothing the user could not have had anyway.
 
 use crate::error::{Error, Result};
-use crate::guest::{File, GuestPath, Kind, MAX_GUEST_FILE, MAX_GUEST_LIST, Node, Owner, View, is_open_to_users};
+use crate::guest::{
+    File, GuestPath, Kind, MAX_GUEST_FILE, MAX_GUEST_LIST, MAX_LINKS, Node, Owner, View, is_open_to_users,
+};
 use crate::platform::files::{self, Stat, SystemError};
 use std::fmt::Display;
 use std::io::{self, Read as _};
 use std::os::fd::OwnedFd;
 use std::path::Path;
-
-/// How many links may be followed on one way, as in the kernel.
-const MAX_LINKS: usize = 40;
 
 /// Sticky.
 const STICKY: u32 = 0o1000;

@@ -22,6 +22,9 @@ pub const MAX_GUEST_FILE: usize = 8 << 20;
 /// The most names that are read of one directory of the guest.
 pub const MAX_GUEST_LIST: usize = 16_384;
 
+/// How many links are followed on one way, as in the kernel.
+pub(crate) const MAX_LINKS: usize = 40;
+
 /// The guest's file tree, to look at. Absent is `Ok(None)`; what exists and cannot be read is an error.
 ///
 /// Links in the *middle* of a path are followed inside the root, but only links that none but root could have planted.

@@ -1,11 +1,8 @@
 //! A guest in memory, for tests and for showing what a plan leads to.
 
-use super::{GuestPath, Kind, MAX_GUEST_FILE, Node, View};
+use super::{GuestPath, Kind, MAX_GUEST_FILE, MAX_LINKS, Node, View};
 use crate::error::{Error, Result};
 use std::collections::BTreeMap;
-
-/// How many links may be followed on one way, as in the kernel.
-const MAX_LINKS: usize = 40;
 
 /// A file tree in memory. A directory that is only implied by a path below it counts as root's with mode 0755.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]

@@ -7,10 +7,7 @@ use super::Context;
 use crate::commit::state::Trace;
 use crate::commit::store;
 use crate::error::{Error, Result};
-use crate::guest::{GuestPath, Kind, Node, View};
-
-/// How many links may be followed one after the other, as in the kernel.
-const MAX_LINKS: usize = 40;
+use crate::guest::{GuestPath, Kind, MAX_LINKS, Node, View};
 
 /// The view. Links in the middle of a path are followed as the guest stands, because none of them is ever ours.
 #[derive(Clone, Copy)]

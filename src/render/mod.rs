@@ -12,7 +12,7 @@ pub mod services;
 
 use crate::commit::state::State;
 use crate::error::{Error, Result};
-use crate::guest::{Facts, File, GuestPath, Node, View};
+use crate::guest::{Facts, File, GuestPath, MAX_LINKS, Node, View};
 use crate::plan::Desired;
 use crate::settings::{Settings, refuse_path};
 
@@ -63,8 +63,6 @@ fn check_path(guest: &dyn View, place: &str, path: &GuestPath) -> Result<()> {
 
 /// The same path without links above its last name, as far as the guest can be looked at.
 fn behind_links(guest: &dyn View, path: &GuestPath) -> GuestPath {
-    /// How many links are followed, as in the kernel.
-    const MAX_LINKS: usize = 40;
     let mut left: Vec<String> = path.components().rev().map(str::to_owned).collect();
     let (mut here, mut links) = (GuestPath::root(), 0);
     while let Some(name) = left.pop() {

@@ -370,6 +370,7 @@ pub fn has(tool: &str, test: &str) -> bool {
     let path = format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default());
     let found = std::env::split_paths(&path).any(|directory| directory.join(tool).is_file());
     if !found {
+        assert!(std::env::var_os("HANDOFF_TEST_ALL").is_none(), "{tool} is not installed; make deps installs it");
         println!("{test}: SKIPPED, {tool} is not installed");
     }
     found

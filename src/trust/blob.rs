@@ -7,7 +7,7 @@ use std::fmt;
 /// The most that settings and signature may measure together, in bytes.
 pub const MAX_BLOB: usize = 1 << 20;
 
-/// The bytes that a source found. Not trusted: only [`crate::trust::verify`] makes something that may be interpreted.
+/// The bytes that a source found. Not trusted: only [`crate::trust::verify()`] makes something that may be interpreted.
 #[derive(Clone, Eq, PartialEq)]
 pub struct Blob {
     settings: Vec<u8>,

@@ -1,6 +1,6 @@
 //! What makes bytes from outside believable: framing, digest, signature, trusted keys.
 //!
-//! A source gives a [`Blob`], whose bytes nobody may interpret. [`verify`] turns it into [`Verified`] settings, or says
+//! A source gives a [`Blob`], whose bytes nobody may interpret. [`verify()`] turns it into [`Verified`] settings, or says
 //! why not. [`freshness`] then asks whether genuine settings are meant for this machine, and are not old ones again.
 
 pub mod blob;

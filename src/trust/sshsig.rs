@@ -15,7 +15,7 @@ pub const NAMESPACE: &str = "handoff-settings";
 const ARMOR: &str = "-----BEGIN SSH SIGNATURE-----";
 
 /// A signature that was read: right namespace, supported key. Whether it fits any settings is not known before
-/// [`check`](Self::check), and whether its key is trusted only [`verify`](super::verify) knows.
+/// [`check`](Self::check), and whether its key is trusted only [`verify`](super::verify()) knows.
 #[derive(Clone, Debug)]
 pub struct SettingsSignature {
     key: PublicKey,

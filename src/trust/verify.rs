@@ -59,7 +59,7 @@ impl fmt::Display for Authority {
     }
 }
 
-/// Settings that may be interpreted. Only [`verify`] makes one.
+/// Settings that may be interpreted. Only [`verify()`] makes one.
 #[derive(Clone, Eq, PartialEq)]
 pub struct Verified {
     settings: Vec<u8>,

@@ -20,6 +20,7 @@ pub mod document;
 pub mod error;
 pub mod guest;
 pub mod handoff;
+pub mod judge;
 #[cfg(feature = "operator")]
 pub mod operator;
 pub mod plan;

@@ -3,6 +3,7 @@
 pub mod files;
 mod process;
 mod running;
+mod sandbox;
 
 #[cfg(not(target_os = "linux"))]
 mod illumos;
@@ -25,6 +26,7 @@ pub use running::{
     PreparedRoot, entropy, is_networkd_running, live, log_to_kernel, read_init, rename_interface, set_hostname,
     write_init, write_status,
 };
+pub use sandbox::{Act, Ending, MAX_OUTPUT, Ran, run_in_sandbox};
 
 use nix::errno::Errno;
 use std::fs::{File, OpenOptions};

@@ -3,7 +3,7 @@
 use super::arguments::Arguments;
 use super::offer::{self, Offer, offer};
 use super::status::{Mode, Outcome, STATUS_PATH, Status, subject};
-use crate::class::Class;
+use crate::class::{Class, Resolved};
 use crate::commit::state::State;
 use crate::commit::store::OBJECTS;
 use crate::commit::{self, Recovery};
@@ -52,8 +52,14 @@ impl<'a> Run<'a> {
 
     /// The plan for an offer.
     pub(super) fn plan(&self, offer: &Offer) -> Result<Plan> {
-        let context =
-            Context { settings: &offer.settings, guest: self.root, previous: &self.state, facts: &self.facts };
+        let context = Context {
+            settings: &offer.settings,
+            class: &self.class,
+            resolved: &offer.resolved,
+            guest: self.root,
+            previous: &self.state,
+            facts: &self.facts,
+        };
         let desired = render::render(&context).map_err(|error| error.within(&offer.place))?;
         let digest = offer.verified.digest().to_string();
         let incoming = Incoming {
@@ -299,7 +305,7 @@ pub(super) fn rollback(
     if wanted == now {
         return Err(Error::usage("rollback", format_args!("generation {now} is the current one"), "name another"));
     }
-    let offer = offer::committed(root, &run.state, wanted)?;
+    let offer = offer::committed(root, &run.class, &run.state, wanted)?;
     if let Some(left) = run.state.current() {
         run.state.rejected.insert(left.digest.clone(), format!("generation {now} was rolled back by hand"));
     }
@@ -333,11 +339,18 @@ pub(super) fn reset(root: &Root, arguments: &Arguments, out: &mut dyn Write, err
 
 /// The plan that gives back all that is ours, takes away the identity, and forgets.
 fn forget(run: &Run<'_>) -> Result<Plan> {
-    let nothing = Settings::default();
+    let (nothing, class, resolved) = (Settings::default(), Class::default(), Resolved::default());
     // With the identity that it has, so that no new one is made on the way out.
     let mut previous = run.state.clone();
     previous.identity = Some(render::identity::identity_of(&nothing));
-    let context = Context { settings: &nothing, guest: run.root, previous: &previous, facts: &run.facts };
+    let context = Context {
+        settings: &nothing,
+        class: &class,
+        resolved: &resolved,
+        guest: run.root,
+        previous: &previous,
+        facts: &run.facts,
+    };
     let mut desired: Desired = render::render(&context)?;
     render::identity::remove(run.root, &mut desired)?;
     let situation = Situation { previous: &previous, ..run.situation() };

@@ -1,6 +1,6 @@
 //! From the sources to settings that may be applied: found, verified, read, meant for this guest, and not old ones again.
 
-use crate::class::Class;
+use crate::class::{Class, Resolved};
 use crate::commit::state::State;
 use crate::error::{Class as Failure, Error, Result};
 use crate::guest::{GuestPath, View};
@@ -26,6 +26,8 @@ pub(super) struct Offer {
     pub verified: Verified,
     /// What they say.
     pub settings: Settings,
+    /// What the fields and terminals of the class are by them.
+    pub resolved: Resolved,
     /// Who answers for them, for people.
     pub authority: String,
     /// Where they come from, for people.
@@ -51,8 +53,9 @@ pub(super) fn offer(
     let clock = Clock { now: unix_time(), floor: RELEASED };
     let verified = verify(&place, blob, class.policy.trust, &keys, pin.as_ref(), clock)?;
     let settings = Settings::read(&verified).map_err(|error| error.within(&place))?;
-    check(&verified, &settings, guest, class, state).map_err(|error| error.within(&place))?;
-    Ok(Some(Offer { authority: verified.authority().to_string(), verified, settings, place }))
+    let resolved = class.resolve(&settings).map_err(|error| error.within(&place))?;
+    check(&verified, &settings, guest, state).map_err(|error| error.within(&place))?;
+    Ok(Some(Offer { authority: verified.authority().to_string(), verified, settings, resolved, place }))
 }
 
 /// The settings of a generation that was committed here, from our own memory.
@@ -62,7 +65,7 @@ pub(super) fn offer(
 ///
 /// # Errors
 /// They are not kept any longer, or are damaged.
-pub(super) fn committed(guest: &dyn View, state: &State, generation: u64) -> Result<Offer> {
+pub(super) fn committed(guest: &dyn View, class: &Class, state: &State, generation: u64) -> Result<Offer> {
     let place = format!("generation {generation}");
     let missing = || {
         let known: Vec<String> = state.history.keys().map(u64::to_string).collect();
@@ -78,11 +81,12 @@ pub(super) fn committed(guest: &dyn View, state: &State, generation: u64) -> Res
     let clock = Clock { now: unix_time(), floor: RELEASED };
     let verified = verify(&place, blob, Requirement::Digest, &TrustedKeys::default(), Some(&digest), clock)?;
     let settings = Settings::read(&verified).map_err(|error| error.within(&place))?;
-    Ok(Offer { authority: entry.authority.clone(), verified, settings, place })
+    let resolved = class.resolve(&settings).map_err(|error| error.within(&place))?;
+    Ok(Offer { authority: entry.authority.clone(), verified, settings, resolved, place })
 }
 
 /// Whether genuine settings are meant for this guest, now.
-fn check(verified: &Verified, settings: &Settings, guest: &dyn View, class: &Class, state: &State) -> Result<()> {
+fn check(verified: &Verified, settings: &Settings, guest: &dyn View, state: &State) -> Result<()> {
     let digest = verified.digest();
     if let Some(reason) = state.rejected.get(&digest.to_string()) {
         return Err(Error::new(
@@ -91,18 +95,6 @@ fn check(verified: &Verified, settings: &Settings, guest: &dyn View, class: &Cla
             format_args!("are not taken again, because {reason}"),
             "give corrected settings with a higher instance.serial",
         ));
-    }
-    if let Some(appliance) = &settings.appliance
-        && appliance.class.as_str() != class.name
-    {
-        return Err(Error::invalid(
-            "appliance.class",
-            format_args!("is `{}`, and this guest is of class `{}`", appliance.class, class.name),
-            "give this guest the settings of its own class",
-        ));
-    }
-    if class.name == "generic" && !settings.fields.is_empty() {
-        return Err(Error::invalid("fields", "this guest's class declares none", "remove the fields"));
     }
     // The settings that are committed already are no replay of themselves, also after a rollback to them.
     let current = state.current().is_some_and(|committed| committed.digest == digest.to_string());

@@ -1,84 +1,90 @@
 //! What the image declares about itself: `/usr/lib/handoff/class.json`, baked in by whoever builds it.
 //!
-//! A guest without that file has the class `generic` with the default policy. Nothing that comes from outside can change
-//! the class; a settings disk can never weaken its policy.
+//! A class declares which fields an operator may set, of which type, and how they become configuration: templates, services,
+//! volumes. `handoff class build` makes the file from a `class.toml` and its templates; the agent reads only this one.
+//!
+//! A guest without that file has the class `generic` with the default policy and no field. Nothing that comes from outside
+//! can change the class; a settings disk can never weaken its policy.
 
-use crate::document::{self, At, Format};
+mod field;
+pub mod notation;
+mod parts;
+mod policy;
+mod resolve;
+mod scalar;
+mod texts;
+mod value;
+
+pub use field::{Field, Kind, Required};
+pub use parts::{Condition, Direction, PortOf, Probe, Ready, SYNTAXES, Template, Terminal, Volume};
+pub use policy::{Failure, Policy};
+pub use resolve::Resolved;
+pub use scalar::{FAMILIES, Family, MAX_TEXT, Scalar};
+pub use texts::Pattern;
+pub use value::{Record, Value};
+
+use crate::document::{self, At, Format, Node};
 use crate::error::{Error, Result};
 use crate::guest::{GuestPath, View};
-use crate::source::Spec;
-use crate::trust::Requirement;
-use std::time::Duration;
+use crate::settings::{UnitName, class_name, class_release};
 
 /// Where the class is baked in.
 pub const CLASS_PATH: &str = "/usr/lib/handoff/class.json";
 
-/// The longest that a policy may let the boot wait for settings.
-const MAX_WAIT_SECONDS: u64 = 90;
+/// The name of the class of an image that has none.
+pub const GENERIC: &str = "generic";
 
 /// What an appliance declares about itself.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Class {
     /// Its name; `generic` where the image has none.
     pub name: String,
+    /// Which release of the class it is, where it says; settings may ask for one.
+    pub release: Option<String>,
+    /// What the appliance is, in one line.
+    pub summary: String,
+    /// The same at length.
+    pub description: String,
     /// What it demands of settings.
     pub policy: Policy,
-}
-
-/// What the image demands of settings, and what becomes of the boot without them.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Policy {
-    /// What makes settings believable. `trust`: `signature` (default), `digest`, `none`.
-    pub trust: Requirement,
-    /// Whether a guest that never had settings must be given some. `settings`: `required` (default), `optional`.
-    pub required: bool,
-    /// Where settings are looked for. `sources`: `["auto"]` by default.
-    pub sources: Vec<Spec>,
-    /// How long is waited for them. `wait_seconds`: 10 by default, 90 at most; 0 looks once.
-    pub wait: Duration,
-    /// What becomes of the boot when settings are refused. `failure`: `last-good` (default), `stop`, `continue`.
-    pub failure: Failure,
-    /// The init that is handed off to after a run as PID 1. `init`: `/sbin/init` by default.
-    pub init: GuestPath,
-}
-
-/// What becomes of the boot when settings are refused or cannot be applied.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub enum Failure {
-    /// The boot goes on with the last good settings; a guest that never had any stops.
-    #[default]
-    LastGood,
-    /// The boot ends in a target that shows the reason.
-    Stop,
-    /// The boot goes on as the image is.
-    Continue,
+    /// Its fields, in the order in which they are declared.
+    pub fields: Vec<Field>,
+    /// Its terminals.
+    pub terminals: Vec<Terminal>,
+    /// The files that are made of the fields.
+    pub templates: Vec<Template>,
+    /// The units that are enabled.
+    pub services: Vec<UnitName>,
+    /// Its data volumes.
+    pub volumes: Vec<Volume>,
+    /// When it does its work.
+    pub ready: Option<Ready>,
 }
 
 impl Default for Class {
     fn default() -> Self {
         Class {
-            name: "generic".into(),
-            policy: Policy {
-                trust: Requirement::Signature,
-                required: true,
-                sources: vec![Spec::Auto],
-                wait: Duration::from_secs(10),
-                failure: Failure::LastGood,
-                init: GuestPath::of("/sbin/init"),
-            },
+            name: GENERIC.into(),
+            release: None,
+            summary: String::new(),
+            description: String::new(),
+            policy: Policy::default(),
+            fields: Vec::new(),
+            terminals: Vec::new(),
+            templates: Vec::new(),
+            services: Vec::new(),
+            volumes: Vec::new(),
+            ready: None,
         }
     }
 }
-
-const FAILURES: [(&str, Failure); 3] =
-    [("last-good", Failure::LastGood), ("stop", Failure::Stop), ("continue", Failure::Continue)];
 
 /// The file as a document. Every key but `version` may be left out.
 const FORMAT: Format = Format {
     name: CLASS_PATH,
     depth: Format::DEPTH,
     items: 4096,
-    values: 4096,
+    values: 65_536,
     error: |fault| {
         let path = if fault.path.is_empty() { "the file" } else { fault.path };
         let object = format_args!("{CLASS_PATH}: {path}{}", fault.shown_place());
@@ -104,44 +110,81 @@ impl Class {
     /// # Errors
     /// It is not a class file of version 1.
     pub fn parse(bytes: &[u8]) -> Result<Self> {
-        let document = document::read(bytes, &FORMAT)?;
-        let table = At::document(&document, &FORMAT).table(&["version", "class", "policy"])?;
+        Self::read(&document::read(bytes, &FORMAT)?, &FORMAT)
+    }
+
+    /// Reads a class from a document, whatever notation it was written in. `format` says how errors sound.
+    ///
+    /// # Errors
+    /// It is not a class of version 1.
+    pub fn read(document: &Node, format: &'static Format) -> Result<Self> {
+        let table = At::document(document, format).table(&[
+            "version",
+            "class",
+            "release",
+            "summary",
+            "description",
+            "policy",
+            "fields",
+            "terminals",
+            "templates",
+            "services",
+            "volumes",
+            "ready",
+        ])?;
         table.required("version", |at| at.integer(1..=1))?;
         let mut class = Class::default();
-        if let Some(name) = table.optional("class", |at| at.text())? {
-            class.name = name.to_owned();
+        if let Some(name) = table.optional("class", |at| at.parsed(class_name))? {
+            class.name = name.as_str().to_owned();
+        }
+        class.release = table.optional("release", |at| at.parsed(class_release))?.map(|text| text.as_str().to_owned());
+        if let Some(summary) = table.optional("summary", |at| at.line(200))? {
+            class.summary = summary.as_str().to_owned();
+        }
+        if let Some(text) = table.optional("description", |at| at.text_of_any_form())? {
+            class.description = text.to_owned();
         }
         if let Some(at) = table.get("policy") {
             class.policy.read(&at)?;
         }
+        if let Some(at) = table.get("fields") {
+            class.fields = field::declared_all(&at, false)?;
+        }
+        if let Some(at) = table.get("terminals") {
+            for entry in at.entries()? {
+                let terminal = Terminal::declared(&entry.key, &at.value_of(entry), &class.fields)?;
+                if class.fields.iter().any(|field| field.name == terminal.name) {
+                    return at.value_of(entry).refuse("has the name of a field", "give it another name");
+                }
+                class.terminals.push(terminal);
+            }
+        }
+        class.templates =
+            table.list("templates", 256, |at| Template::declared(&at, &class.fields, &class.terminals))?;
+        class.services = table.list("services", 64, |at| at.parsed(UnitName::parse))?;
+        if let Some(at) = table.get("volumes") {
+            for entry in at.entries()? {
+                let volume = Volume::declared(&entry.key, &at.value_of(entry))?;
+                if class.volumes.iter().any(|other| other.device == volume.device || other.mount == volume.mount) {
+                    return at.value_of(entry).refuse("has the device or the place of another", "give each its own");
+                }
+                class.volumes.push(volume);
+            }
+        }
+        class.ready = table.optional("ready", |at| Ready::declared(&at, &class.fields))?;
+        for (index, template) in class.templates.iter().enumerate() {
+            if class.templates.iter().take(index).any(|other| other.target == template.target) {
+                let path = format!("templates[{index}].target");
+                let at = At::part(document, path, format);
+                return at.refuse("is the target of another template", "give each a file of its own");
+            }
+        }
         Ok(class)
     }
-}
 
-impl Policy {
-    /// Takes what is written.
-    fn read(&mut self, at: &At<'_>) -> Result<()> {
-        let table = at.table(&["trust", "settings", "sources", "wait_seconds", "failure", "init"])?;
-        let trusts = [Requirement::Signature, Requirement::Digest, Requirement::Nothing].map(|one| (one.name(), one));
-        if let Some(trust) = table.optional("trust", |at| at.word(&trusts))? {
-            self.trust = trust;
-        }
-        if let Some(required) = table.optional("settings", |at| at.word(&[("required", true), ("optional", false)]))? {
-            self.required = required;
-        }
-        if let Some(sources) = table.optional("sources", |at| at.list(1..=4096, |at| at.text()?.parse::<Spec>()))? {
-            self.sources = sources;
-        }
-        if let Some(seconds) = table.optional("wait_seconds", |at| at.integer(0..=MAX_WAIT_SECONDS))? {
-            self.wait = Duration::from_secs(seconds);
-        }
-        if let Some(failure) = table.optional("failure", |at| at.word(&FAILURES))? {
-            self.failure = failure;
-        }
-        if let Some(init) = table.optional("init", |at| at.guest_path())? {
-            self.init = init;
-        }
-        Ok(())
+    /// A field by its name.
+    pub fn field(&self, name: &str) -> Option<&Field> {
+        self.fields.iter().find(|field| field.name == name)
     }
 }
 
@@ -149,6 +192,8 @@ impl Policy {
 mod tests {
     use super::*;
     use crate::guest::Tree;
+    use crate::source::Spec;
+    use crate::trust::Requirement;
 
     #[test]
     fn an_image_without_a_class_demands_a_signature() {

@@ -10,6 +10,7 @@ mod reader;
 mod writer;
 
 pub use json::read;
+pub(crate) use reader::nearest;
 pub use reader::{At, Refusal, Table};
 pub use writer::Writer;
 
@@ -83,14 +84,14 @@ impl fmt::Display for Place {
 }
 
 /// A value and its place.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Node {
     value: Value,
     place: Option<Place>,
 }
 
 /// A value.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Value {
     /// `null`, which no key of the settings takes.
     Null,
@@ -121,7 +122,7 @@ impl Value {
 }
 
 /// One key of a table, with its value.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Entry {
     /// The key.
     pub key: String,

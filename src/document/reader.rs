@@ -3,6 +3,7 @@
 use super::{Entry, Fault, Format, Node, Value, item_path, key_path, shortened};
 use crate::error::{Error, Result};
 use crate::guest::GuestPath;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -42,6 +43,11 @@ impl<'n> At<'n> {
     /// The whole document.
     pub fn document(node: &'n Node, format: &'static Format) -> Self {
         At { node, path: String::new(), format }
+    }
+
+    /// A part of a document that was kept for later, and the path that led to it.
+    pub fn part(node: &'n Node, path: String, format: &'static Format) -> Self {
+        At { node, path, format }
     }
 
     /// Refuses this value.
@@ -163,6 +169,40 @@ impl<'n> At<'n> {
         }
     }
 
+    /// A whole number of a range that may begin below zero.
+    pub fn signed(&self, range: RangeInclusive<i64>) -> Result<i64> {
+        let Value::Number(number) = self.node.value() else {
+            return self.refuse_kind("a number", "write a whole number without quotes");
+        };
+        match number.as_i64() {
+            Some(number) if range.contains(&number) => Ok(number),
+            _ => {
+                let (least, most) = (range.start(), range.end());
+                self.refuse(
+                    format_args!("{number} is not a whole number from {least} to {most}"),
+                    format_args!("write a whole number from {least} to {most}"),
+                )
+            }
+        }
+    }
+
+    /// A number of a range, whole or not.
+    pub fn decimal(&self, range: RangeInclusive<f64>) -> Result<f64> {
+        let Value::Number(number) = self.node.value() else {
+            return self.refuse_kind("a number", "write a number without quotes, like 0.5");
+        };
+        match number.as_f64() {
+            Some(number) if range.contains(&number) => Ok(number),
+            _ => {
+                let (least, most) = (range.start(), range.end());
+                self.refuse(
+                    format_args!("{number} is not from {least} to {most}"),
+                    format_args!("write a number from {least} to {most}"),
+                )
+            }
+        }
+    }
+
     /// A whole number of any size that a type holds.
     pub fn number<T: TryFrom<u64>>(&self) -> Result<T> {
         match T::try_from(self.integer(0..=u64::MAX)?) {
@@ -217,6 +257,11 @@ impl<'n> At<'n> {
         self.below(&entry.node, key_path(&self.path, &entry.key))
     }
 
+    /// The place of a value below a key of this table.
+    pub fn inside(&self, node: &'n Node, key: &str) -> At<'n> {
+        self.below(node, key_path(&self.path, key))
+    }
+
     /// What `read` makes of a value that may be `null`.
     pub fn nullable<T>(&self, read: impl FnOnce(&At<'n>) -> Result<T>) -> Result<Option<T>> {
         if *self.node.value() == Value::Null { Ok(None) } else { read(self).map(Some) }
@@ -269,10 +314,15 @@ impl<'n> At<'n> {
 
     /// A table with the keys `known` and no others.
     pub fn table(&self, known: &'static [&'static str]) -> Result<Table<'n>> {
+        self.table_of(Cow::Borrowed(known))
+    }
+
+    /// The same for keys that are not known before something else was read.
+    pub fn table_of(&self, known: Cow<'static, [&'static str]>) -> Result<Table<'n>> {
         let entries = self.entries()?;
         if let Some(unknown) = entries.iter().find(|entry| !known.contains(&entry.key.as_str())) {
             let path = key_path(&self.path, &unknown.key);
-            let remedy = match nearest(&unknown.key, known) {
+            let remedy = match nearest(&unknown.key, &known) {
                 Some(near) => format!("did you mean `{near}`?"),
                 None => format!("the keys here are {}", known.join(", ")),
             };
@@ -288,7 +338,7 @@ impl<'n> At<'n> {
 #[derive(Debug)]
 pub struct Table<'n> {
     at: At<'n>,
-    known: &'static [&'static str],
+    known: Cow<'static, [&'static str]>,
 }
 
 impl<'n> Table<'n> {
@@ -353,7 +403,7 @@ fn one_of(words: &[&str]) -> String {
 }
 
 /// The known key that was most likely meant.
-fn nearest(key: &str, known: &[&'static str]) -> Option<&'static str> {
+pub(crate) fn nearest<'w>(key: &str, known: &[&'w str]) -> Option<&'w str> {
     if key.len() > 40 {
         return None;
     }

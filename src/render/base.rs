@@ -134,6 +134,7 @@ impl View for Base<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::class::{Class, Resolved};
     use crate::commit::state::{Owned, State};
     use crate::guest::{Facts, Owner, Tree};
     use crate::settings::Settings;
@@ -155,7 +156,15 @@ mod tests {
         own("/etc/s/gone", Trace::Link { target: "other".into() });
         own("/etc/s/masked.service", Trace::File { sha256, mode: 0o640, owner: Owner::ROOT });
         let (settings, facts) = (Settings::default(), Facts::default());
-        let base = Base::new(&Context { settings: &settings, guest: &guest, previous: &state, facts: &facts });
+        let (class, resolved) = (Class::default(), Resolved::default());
+        let base = Base::new(&Context {
+            settings: &settings,
+            class: &class,
+            resolved: &resolved,
+            guest: &guest,
+            previous: &state,
+            facts: &facts,
+        });
         let directory = GuestPath::of("/etc/s");
         assert_eq!(base.list(&directory).unwrap().unwrap(), ["gone", "masked.service", "other"]);
         assert_eq!(base.node(&GuestPath::of("/etc/s/made")).unwrap(), None);

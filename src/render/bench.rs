@@ -2,6 +2,7 @@
 //! it.
 
 use super::{Context, render};
+use crate::class::Class;
 use crate::commit::state::{Owned, State, Trace};
 use crate::error::Result;
 use crate::guest::{Entropy, Facts, GuestPath, Node, Tree, View};
@@ -23,7 +24,10 @@ impl Bench {
     }
 
     pub(crate) fn render(&self, settings: &Settings) -> Result<Desired> {
-        render(&Context { settings, guest: &self.tree, previous: &self.state, facts: &self.facts })
+        let class = Class::load(&self.tree)?;
+        let resolved = class.resolve(settings)?;
+        let (guest, previous, facts) = (&self.tree, &self.state, &self.facts);
+        render(&Context { settings, class: &class, resolved: &resolved, guest, previous, facts })
     }
 
     /// Renders, and makes the guest what it shall be. Another run must then find nothing to do.

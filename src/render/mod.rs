@@ -10,6 +10,7 @@ pub mod identity;
 pub mod network;
 pub mod services;
 
+use crate::class::{Class, Resolved};
 use crate::commit::state::State;
 use crate::error::{Error, Result};
 use crate::guest::{Facts, File, GuestPath, MAX_LINKS, Node, View};
@@ -21,6 +22,10 @@ use crate::settings::{Settings, refuse_path};
 pub struct Context<'a> {
     /// What the operator wants.
     pub settings: &'a Settings,
+    /// What the appliance is.
+    pub class: &'a Class,
+    /// What its fields and terminals are by the settings.
+    pub resolved: &'a Resolved,
     /// What the guest's tree holds now.
     pub guest: &'a dyn View,
     /// What was committed before.

@@ -33,21 +33,6 @@ impl Node {
     pub fn from_json(bytes: &[u8]) -> Result<Self> {
         document::read(bytes, &FORMAT)
     }
-
-    /// The value as `serde_json` holds it; `null` beyond the depth limit.
-    pub(super) fn to_json_value(&self) -> serde_json::Value {
-        use serde_json::Value as Json;
-        match self.value() {
-            Value::Null => Json::Null,
-            Value::Bool(value) => Json::Bool(*value),
-            Value::Number(number) => Json::Number(number.clone()),
-            Value::Text(text) => Json::String(text.clone()),
-            Value::List(items) => Json::Array(items.iter().map(Node::to_json_value).collect()),
-            Value::Table(entries) => {
-                Json::Object(entries.iter().map(|entry| (entry.key.clone(), entry.node.to_json_value())).collect())
-            }
-        }
-    }
 }
 
 impl At<'_> {

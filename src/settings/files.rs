@@ -31,7 +31,7 @@ impl PlainFile {
         let binary = table.optional("content_base64", |at| at.parsed_secret(bytes))?;
         Ok(PlainFile {
             path: table.required("path", |at| at.parsed(file_path))?,
-            mode: table.optional("mode", |at| at.parsed(FileMode::parse))?.unwrap_or(FileMode(0o644)),
+            mode: table.optional("mode", |at| at.parsed(FileMode::parse))?.unwrap_or_default(),
             owner: table.optional("owner", |at| at.parsed(AccountName::parse))?.unwrap_or_else(AccountName::root),
             group: table.optional("group", |at| at.parsed(AccountName::parse))?.unwrap_or_else(AccountName::root),
             content: text.or(binary).unwrap_or_default(),
@@ -68,6 +68,13 @@ impl fmt::Debug for PlainFile {
 /// The permission bits of a file: 0000 to 0777, without set-user-id, set-group-id and sticky, because settings are data.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct FileMode(u32);
+
+impl Default for FileMode {
+    /// 0644.
+    fn default() -> Self {
+        FileMode(0o644)
+    }
+}
 
 impl FileMode {
     /// Reads three or four octal digits.

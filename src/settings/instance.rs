@@ -55,7 +55,8 @@ impl Appliance {
     }
 }
 
-fn class(text: &str) -> Result<SingleLine, Refusal> {
+/// The name of a class.
+pub(crate) fn class(text: &str) -> Result<SingleLine, Refusal> {
     let first = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit();
     if text.len() > 64
         || !text.bytes().next().is_some_and(first)
@@ -69,7 +70,8 @@ fn class(text: &str) -> Result<SingleLine, Refusal> {
     SingleLine::parse(text)
 }
 
-fn version(text: &str) -> Result<SingleLine, Refusal> {
+/// The version of a class.
+pub(crate) fn version(text: &str) -> Result<SingleLine, Refusal> {
     if text.len() > 64
         || !text.bytes().next().is_some_and(|c| c.is_ascii_alphanumeric())
         || !text.bytes().all(|c| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'_' | b'.' | b'+' | b'~'))

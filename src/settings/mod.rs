@@ -11,12 +11,15 @@ mod network;
 mod read;
 mod rules;
 mod services;
+mod terminals;
 
 pub use crate::document::Refusal;
 pub use accounts::{AuthorizedKey, Group, PasswordHash, Sudo, User};
+pub use fields::Fields;
 pub use files::{FileMode, PlainFile};
 pub use hosts::HostsEntry;
 pub use instance::{Appliance, Instance};
+pub(crate) use instance::{class as class_name, version as class_release};
 pub use names::{
     AccountName, DnsName, EnvironmentName, Hostname, InterfaceName, Locale, SingleLine, Timezone, UnitName,
 };
@@ -27,11 +30,25 @@ pub use network::{
 pub use read::Form;
 pub use rules::refuse_path;
 pub use services::{EnvironmentVariable, Service};
+pub use terminals::{Peer, Terminal};
 
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+/// The sections that a class may take or not: all but `version`, `instance` and `appliance`.
+pub const SECTIONS: [&str; 11] = [
+    "hostname",
+    "hosts",
+    "network",
+    "groups",
+    "users",
+    "services",
+    "files",
+    "timezone",
+    "locale",
+    "fields",
+    "terminals",
+];
 
 /// A settings document that has been read and checked. A section that is absent (or empty) manages nothing.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -59,5 +76,27 @@ pub struct Settings {
     /// Locale.
     pub locale: Option<Locale>,
     /// The fields of the appliance's class, as written.
-    pub fields: BTreeMap<String, serde_json::Value>,
+    pub fields: Fields,
+    /// The peers of the appliance's terminals.
+    pub terminals: Vec<Terminal>,
+}
+
+impl Settings {
+    /// Those of [`SECTIONS`] that are there and not empty.
+    pub fn sections(&self) -> impl Iterator<Item = &'static str> {
+        let given = [
+            self.hostname.is_some(),
+            !self.hosts.is_empty(),
+            self.network.is_some(),
+            !self.groups.is_empty(),
+            !self.users.is_empty(),
+            !self.services.is_empty(),
+            !self.files.is_empty(),
+            self.timezone.is_some(),
+            self.locale.is_some(),
+            !self.fields.is_empty(),
+            !self.terminals.is_empty(),
+        ];
+        SECTIONS.into_iter().zip(given).filter(|(_, given)| *given).map(|(section, _)| section)
+    }
 }

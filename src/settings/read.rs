@@ -4,7 +4,7 @@ use super::document::{FORMAT, Node, Value};
 use super::network;
 use super::{
     Appliance, Group, Hostname, HostsEntry, Instance, Locale, Network, PlainFile, Service, Settings, Timezone, User,
-    fields, rules,
+    fields, rules, terminals,
 };
 use crate::document::At;
 use crate::error::Result;
@@ -69,6 +69,7 @@ impl Form {
             "timezone",
             "locale",
             "fields",
+            "terminals",
         ])?;
         Ok(Form(Settings {
             instance: table.optional("instance", |at| Instance::read(&at))?,
@@ -83,6 +84,7 @@ impl Form {
             timezone: table.optional("timezone", |at| at.parsed(Timezone::parse))?,
             locale: table.optional("locale", |at| at.parsed(Locale::parse))?,
             fields: table.optional("fields", |at| fields::read(&at))?.unwrap_or_default(),
+            terminals: table.optional("terminals", |at| terminals::read(&at))?.unwrap_or_default(),
         }))
     }
 
@@ -94,6 +96,7 @@ impl Form {
     pub fn settle(self, document: &Node) -> Result<Settings> {
         let Form(settings) = self;
         rules::check(&settings, document)?;
+        terminals::check(&settings.terminals)?;
         if let Some(section) = &settings.network {
             network::check(section, document)?;
         }

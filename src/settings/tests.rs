@@ -38,7 +38,7 @@ fn the_whole_document_is_read() {
     assert_eq!(settings.services[0].name.as_str(), "haproxy.service");
     assert_eq!(settings.files[0].content, b"Welcome.\n\tMind the step.\n");
     assert_eq!(settings.files[1].content, [0, 1, 2, 255]);
-    assert_eq!(settings.fields["port"], 8080);
+    assert_eq!(settings.fields.value("port").unwrap().signed(0..=9999), Ok(8080));
 }
 
 #[test]

@@ -1,3 +1,4 @@
+use crate::class::{Class, Resolved};
 use crate::commit::state::State;
 use crate::error::Result;
 use crate::guest::{Facts, GuestPath, Interface, Live, Node, Tree};
@@ -19,7 +20,17 @@ fn render_on(tree: &Tree, facts: &Facts, network: &str) -> Result<Desired> {
     let settings = Settings::check_text(format!(r#"{{"version": 1, "network": {{{network}}}}}"#).as_bytes()).unwrap();
     let state = State::default();
     let mut desired = Desired::new();
-    super::render(&Context { settings: &settings, guest: tree, previous: &state, facts }, &mut desired)?;
+    super::render(
+        &Context {
+            settings: &settings,
+            class: &Class::default(),
+            resolved: &Resolved::default(),
+            guest: tree,
+            previous: &state,
+            facts,
+        },
+        &mut desired,
+    )?;
     Ok(desired)
 }
 

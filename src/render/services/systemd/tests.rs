@@ -1,3 +1,4 @@
+use crate::class::{Class, Resolved};
 use crate::commit::state::{Owned, State, Trace};
 use crate::error::Result;
 use crate::guest::{Facts, GuestPath, Node, Tree};
@@ -39,7 +40,14 @@ fn render_with(tree: &Tree, state: &State, services: Vec<Service>) -> Result<Des
     let settings = Settings { services, ..Settings::default() };
     let facts = Facts::default();
     let mut desired = Desired::new();
-    let context = Context { settings: &settings, guest: tree, previous: state, facts: &facts };
+    let context = Context {
+        settings: &settings,
+        class: &Class::default(),
+        resolved: &Resolved::default(),
+        guest: tree,
+        previous: state,
+        facts: &facts,
+    };
     super::super::render(&context, &mut desired)?;
     Ok(desired)
 }

@@ -108,7 +108,8 @@ fn everything() -> Settings {
 fn apply(tree: &mut Tree, settings: &Settings, previous: &State) -> State {
     let facts = Facts { entropy: Entropy([5; 64]), ..Facts::default() };
     let mut desired = Desired::new();
-    let context = Context { settings, guest: tree, previous, facts: &facts };
+    let (class, resolved) = (&handoff::class::Class::default(), &handoff::class::Resolved::default());
+    let context = Context { settings, class, resolved, guest: tree, previous, facts: &facts };
     accounts::render(&context, &mut desired).unwrap();
     identity::render(&context, &mut desired).unwrap();
     for (path, entry) in desired.entries() {

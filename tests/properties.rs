@@ -81,7 +81,9 @@ impl Machine {
     fn plan(&self, text: &str) -> (Desired, Plan) {
         let settings = Settings::check_text(text.as_bytes()).unwrap_or_else(|error| panic!("{error}\n{text}"));
         let facts = Facts { entropy: Entropy([self.entropy; 64]), ..Facts::default() };
-        let context = Context { settings: &settings, guest: &self.tree, previous: &self.state, facts: &facts };
+        let (class, resolved) = (&handoff::class::Class::default(), &handoff::class::Resolved::default());
+        let (guest, previous) = (&self.tree, &self.state);
+        let context = Context { settings: &settings, class, resolved, guest, previous, facts: &facts };
         let desired = render::render(&context).unwrap_or_else(|error| panic!("{error}\n{text}"));
         let digest = format!("sha256:{}", Digest::of(text.as_bytes()).hex());
         let incoming = Incoming {

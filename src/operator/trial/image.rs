@@ -1,5 +1,6 @@
 //! The image of the trial: as much of a Debian root as settings touch, without anything that runs.
 
+use crate::document::Value;
 use crate::error::Result;
 use crate::settings::Settings;
 use std::fs::{self, OpenOptions};
@@ -104,6 +105,23 @@ const LINKS: &[(&str, &str)] = &[
 const DIRECTORIES: &[&str] =
     &["dev", "home", "proc", "root", "run", "sys", "tmp", "var/lib", "etc/systemd/network", "etc/ssh/sshd_config.d"];
 
+/// A class that takes these settings: it has the fields that they give, each of the type that its value has.
+fn class_for(settings: &Settings) -> String {
+    let name = settings.appliance.as_ref().map_or("generic", |appliance| appliance.class.as_str());
+    let fields = settings.fields.names().map(|name| {
+        let kind = match settings.fields.value(name).map(|at| at.node().value().clone()) {
+            Some(Value::Bool(_)) => r#""type": "boolean""#,
+            Some(Value::Number(number)) if number.is_f64() => r#""type": "decimal""#,
+            Some(Value::Number(_)) => r#""type": "integer""#,
+            Some(Value::List(_)) => r#""type": "list", "max_items": 1024, "items": { "type": "string" }"#,
+            _ => r#""type": "string", "max_length": 65536, "multiline": true"#,
+        };
+        format!("{}: {{ {kind}, \"help\": \"a field of these settings\" }}", serde_json::Value::from(name))
+    });
+    let fields = fields.collect::<Vec<_>>().join(", ");
+    format!("{{ \"version\": 1, \"class\": \"{name}\", \"fields\": {{ {fields} }} }}\n")
+}
+
 /// Makes the image in an empty directory, with this line as its only trusted key. Services, time zone, class and machine
 /// that the settings speak of are there too, so that a trial need not be of the example.
 ///
@@ -140,8 +158,7 @@ pub(super) fn make(root: &Path, trusted_key: &str, settings: &Settings) -> io::R
         make_parent(&path)?;
         symlink(target, path)?;
     }
-    let class = settings.appliance.as_ref().map_or("generic", |appliance| appliance.class.as_str());
-    let class = format!("{{ \"version\": 1, \"class\": \"{class}\" }}\n");
+    let class = class_for(settings);
     write(root, "usr/lib/handoff/class.json", 0o644, class.as_bytes())?;
     write(root, "usr/lib/handoff/trusted-keys", 0o644, format!("{trusted_key}\n").as_bytes())?;
     if let Some(machine) = settings.instance.as_ref().and_then(|instance| instance.machine.as_ref()) {

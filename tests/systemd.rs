@@ -119,7 +119,8 @@ fn render(tree: &Tree, service: Service) -> Desired {
     let settings = Settings { services: vec![service], ..Settings::default() };
     let (state, facts) = (State::default(), Facts::default());
     let mut desired = Desired::new();
-    let context = Context { settings: &settings, guest: tree, previous: &state, facts: &facts };
+    let (class, resolved) = (&handoff::class::Class::default(), &handoff::class::Resolved::default());
+    let context = Context { settings: &settings, class, resolved, guest: tree, previous: &state, facts: &facts };
     services::render(&context, &mut desired).unwrap();
     desired
 }

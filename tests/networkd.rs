@@ -51,7 +51,8 @@ fn render(json: &[u8], tree: &Tree) -> Desired {
     let settings = Settings::check_text(json).unwrap();
     let (state, facts) = (State::default(), Facts::default());
     let mut desired = Desired::new();
-    let context = Context { settings: &settings, guest: tree, previous: &state, facts: &facts };
+    let (class, resolved) = (&handoff::class::Class::default(), &handoff::class::Resolved::default());
+    let context = Context { settings: &settings, class, resolved, guest: tree, previous: &state, facts: &facts };
     network::render(&context, &mut desired).unwrap();
     desired
 }

@@ -9,6 +9,7 @@ pub mod files;
 pub mod identity;
 pub mod network;
 pub mod services;
+pub mod templates;
 
 use crate::class::{Class, Resolved};
 use crate::commit::state::State;

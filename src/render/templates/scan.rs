@@ -1,0 +1,166 @@
+//! A look at a template's tags before it is ever rendered: a statement, filter or test that there is not is found when the class
+//! is built, not in the branch that some operator's settings take first.
+
+use super::filters;
+use super::syntax::Syntax;
+use crate::document::Refusal;
+
+/// The statements that templates have.
+const STATEMENTS: &[&str] =
+    &["if", "elif", "else", "endif", "for", "endfor", "set", "with", "endwith", "raw", "endraw"];
+
+/// Refuses what templates do not have. The line, from 1, comes with the refusal.
+pub(super) fn check(text: &str, syntax: Syntax) -> Result<(), (usize, Refusal)> {
+    let mut rest = text;
+    while let Some(start) = rest.find("{{").into_iter().chain(rest.find("{%")).chain(rest.find("{#")).min() {
+        let (_, tag) = rest.split_at(start);
+        let line = || text.len().saturating_sub(tag.len());
+        let at_line = |refusal| (line_at(text, line()), refusal);
+        let (opening, inside) = tag.split_at(2);
+        if opening == "{#" {
+            rest = inside.split_once("#}").map_or("", |(_, after)| after);
+            continue;
+        }
+        let (tokens, after) = tokens(inside, if opening == "{{" { "}}" } else { "%}" });
+        rest = after;
+        if opening == "{%" {
+            let statement = tokens.first().copied().unwrap_or_default();
+            if !STATEMENTS.contains(&statement) || (statement == "set" && !tokens.contains(&"=")) {
+                let problem = format!("`{statement}` with these words is not a statement of templates");
+                let known = "if, for, set NAME = VALUE, with, raw";
+                return Err(at_line(Refusal::new(problem, format!("use only {known}"))));
+            }
+            if statement == "raw" {
+                rest = end_of_raw(rest);
+                continue;
+            }
+        }
+        names(&tokens, syntax).map_err(at_line)?;
+    }
+    Ok(())
+}
+
+/// Looks at the filters and tests of one tag.
+fn names(tokens: &[&str], syntax: Syntax) -> Result<(), Refusal> {
+    let known = filters::names(syntax);
+    for (at, token) in tokens.iter().enumerate() {
+        let next = |by: usize| tokens.get(at.saturating_add(by)).copied().unwrap_or_default();
+        if *token == "|" && !known.contains(&next(1)) {
+            let problem = format!("`{}` is not a filter of templates for {}", next(1), syntax.name());
+            return Err(Refusal::new(problem, format!("use one of {}", known.join(", "))));
+        }
+        let test = if next(1) == "not" { next(2) } else { next(1) };
+        // `.is` is an attribute.
+        let attribute = at.checked_sub(1).and_then(|at| tokens.get(at)) == Some(&".");
+        if *token == "is" && !attribute && !filters::TESTS.contains(&test) {
+            let problem = format!("`{test}` is not a test of templates");
+            return Err(Refusal::new(problem, format!("use {}, or compare with ==", filters::TESTS.join(", "))));
+        }
+    }
+    Ok(())
+}
+
+/// The words and signs up to the end of a tag, without strings, and what comes after the tag.
+fn tokens<'t>(inside: &'t str, end: &str) -> (Vec<&'t str>, &'t str) {
+    let (mut tokens, mut rest) = (Vec::new(), inside);
+    loop {
+        rest = rest.trim_start();
+        let Some(first) = rest.chars().next() else { return (tokens, rest) };
+        if let Some(after) = rest.strip_prefix(end) {
+            return (tokens, after);
+        }
+        // The signs that trim white space around a tag.
+        if matches!(first, '-' | '+') && (tokens.is_empty() || rest.get(1..).is_some_and(|rest| rest.starts_with(end)))
+        {
+            rest = rest.get(1..).unwrap_or_default();
+            continue;
+        }
+        let length = match first {
+            '"' | '\'' => string_length(rest, first),
+            c if c.is_alphanumeric() || c == '_' => {
+                rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len())
+            }
+            c => c.len_utf8(),
+        };
+        let (token, after) = rest.split_at(length);
+        tokens.push(token);
+        rest = after;
+    }
+}
+
+/// Bytes of the string that begins here, with its quotes.
+fn string_length(text: &str, quote: char) -> usize {
+    let mut escaped = false;
+    for (at, c) in text.char_indices().skip(1) {
+        match c {
+            _ if escaped => escaped = false,
+            '\\' => escaped = true,
+            c if c == quote => return at.saturating_add(1),
+            _ => {}
+        }
+    }
+    text.len()
+}
+
+/// What comes after `{% endraw %}`.
+fn end_of_raw(mut rest: &str) -> &str {
+    while let Some((_, after)) = rest.split_once("{%") {
+        rest = after;
+        let (words, after) = tokens(after, "%}");
+        if words == ["endraw"] {
+            return after;
+        }
+    }
+    ""
+}
+
+/// The line that a byte stands on, from 1.
+fn line_at(text: &str, byte: usize) -> usize {
+    text.bytes().take(byte).filter(|b| *b == b'\n').count().saturating_add(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(text: &str) -> (usize, String) {
+        let (line, refusal) = check(text, Syntax::Plain).unwrap_err();
+        (line, refusal.problem)
+    }
+
+    #[test]
+    fn what_templates_have_passes() {
+        let text = "{# {% autoescape false %} | safe #}{%- if a is not none and b.is == 'x | safe' -%}\n{{ a|length }}\n\
+                    {%- elif \"\\\" | safe\" == a %}{% set c = 2 %}{% endif %}{% raw %}{{ x | safe }}{% include %}{%- endraw -%}\
+                    {% for x in y %}{{ -x }}{% else %}{% endfor %}{% with z = 1 %}{% endwith %}";
+        check(text, Syntax::Plain).unwrap();
+    }
+
+    #[test]
+    fn other_statements_filters_and_tests_are_found_with_their_line() {
+        for (text, word) in [
+            ("\n{% autoescape false %}{% endautoescape %}", "autoescape"),
+            ("\n{%-autoescape false%}", "autoescape"),
+            ("\n{%+ include 'x' %}", "include"),
+            ("\n{% set x %}a{% endset %}", "set"),
+            ("\n{% filter join %}a{% endfilter %}", "filter"),
+            ("\n{{ a | safe }}", "safe"),
+            ("\n{{ a|\nsafe }}", "safe"),
+            ("\n{{ a | identifier }}", "identifier"),
+            ("\n{% if a is\n not defined %}", "defined"),
+            ("{% raw %}{{ x }}{% endraw %}\n{{ a is safe }}", "safe"),
+            ("{# #}\n{{ 'a' | e }}", "e"),
+        ] {
+            let (line, problem) = refused(text);
+            assert!(line == 2 && problem.starts_with(&format!("`{word}`")), "{text} {line} {problem}");
+        }
+        check("{{ a | identifier }}", Syntax::Sql).unwrap();
+    }
+
+    #[test]
+    fn text_that_ends_anywhere_is_looked_at_without_harm() {
+        for text in ["{{", "{%", "{#", "{{ 'a", "{{ \"\\", "{% raw", "{% raw %}", "{{ é |", "{{ a is", "{% if x -"] {
+            let _ = check(text, Syntax::Plain);
+        }
+    }
+}

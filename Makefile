@@ -2,6 +2,7 @@
 #
 #   make demo      settings are written, signed, packed and applied to a scratch root: no root, no machine, no preparation
 #   make demo-vm   the same into a Debian guest in QEMU, its console, and a login over SSH (root, and Debian's packages)
+#   make demo-app  a load balancer, two web servers and a database from the catalog, of settings files alone (the same)
 #   make check     everything that must hold before a change goes in (root, for the tests on machines)
 #   make dist      static dist/handoff-agent and dist/handoff
 #   make fmt       the source as rustfmt wants it
@@ -10,13 +11,16 @@
 
 CARGO ?= cargo
 
-.PHONY: demo demo-vm check dist fmt deps clean
+.PHONY: demo demo-vm demo-app check dist fmt deps clean
 
 demo:
 	@$(CARGO) run --quiet --bin handoff -- try
 
 demo-vm: deps
 	@$(CARGO) run --quiet --features vm-tests --example demo-vm
+
+demo-app: deps
+	@$(CARGO) run --quiet --features vm-tests --example demo-app
 
 check:
 	@tests/check

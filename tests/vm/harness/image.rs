@@ -1,11 +1,11 @@
-//! The Debian image, built once and kept.
+//! Images: Debian for the tests, built once and kept, and those of the catalog.
 
-use super::tool;
+use super::{built_agent, handoff, tool};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-/// The image that `tests/image/build` makes.
+/// An image that machines are started from.
 #[derive(Clone, Debug)]
 pub struct Image {
     dir: PathBuf,
@@ -24,7 +24,20 @@ impl Image {
         })
     }
 
-    /// The root file system as a tree. Never to be written.
+    /// The image of an appliance, made of its class in `catalog/` by its own recipe, in this directory, with keys that it
+    /// trusts. Takes a few seconds, and half a minute or so the first time, for the packages.
+    pub fn appliance(class: &str, dir: &Path, trusted_keys: &Path) -> Image {
+        tool::require_root();
+        let recipe = tool::repository().join("catalog").join(class);
+        let compiled = dir.with_extension("class.json");
+        handoff(&["class", "build", recipe.to_str().unwrap(), "--output", compiled.to_str().unwrap()]);
+        let mut bake = Command::new(recipe.join("bake"));
+        bake.arg("--agent").arg(built_agent()).arg("--class").arg(&compiled).arg("--trusted-keys").arg(trusted_keys);
+        tool::run(bake.arg("--output").arg(dir));
+        Image { dir: dir.to_owned() }
+    }
+
+    /// The root file system as a tree; the image of an appliance has none. Never to be written.
     pub fn root(&self) -> PathBuf {
         self.dir.join("root")
     }

@@ -7,7 +7,7 @@ use super::scratch::{Scratch, SshKey};
 use super::{qmp, tool};
 use std::collections::BTreeMap;
 use std::io::Read;
-use std::net::{TcpListener, TcpStream};
+use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -23,36 +23,67 @@ pub enum RunAs {
     Service,
 }
 
-/// One network interface. Each is in a network of its own, made by QEMU in user space.
+/// One network interface. Each is in a network of its own, made by QEMU in user space, or on a [`Hub`] with others.
 #[derive(Clone, Debug)]
 pub struct Nic {
     mac: String,
-    forward: bool,
+    forward: Vec<u16>,
     restrict: bool,
     network: Option<(String, String, String)>,
+    hub: Option<Hub>,
+}
+
+/// A network of guests with nobody else in it: every frame goes to all of them, as a datagram to a group of the loopback.
+/// It is there as long as somebody is on it; who comes and goes does not matter to the others.
+#[derive(Clone, Copy, Debug)]
+pub struct Hub {
+    port: u16,
+}
+
+impl Hub {
+    /// One that no other test uses.
+    pub fn new() -> Self {
+        let port = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        Hub { port }
+    }
 }
 
 impl Nic {
     /// The interface that SSH comes in by. DHCP gives 10.0.2.15, the host is 10.0.2.2.
     pub fn user(mac: &str) -> Self {
-        Nic { mac: mac.to_owned(), forward: true, restrict: false, network: None }
+        Nic { mac: mac.to_owned(), forward: vec![22], restrict: false, network: None, hub: None }
     }
 
     /// An interface whose network has nothing in it but the host's address.
     pub fn isolated(mac: &str) -> Self {
-        Nic { mac: mac.to_owned(), forward: false, restrict: true, network: None }
+        Nic { mac: mac.to_owned(), forward: Vec::new(), restrict: true, network: None, hub: None }
     }
 
-    /// The network, as `10.0.0.0/24`, the host's address in it, which answers pings, and the guest's, which SSH is
-    /// forwarded to. Needed where the guest has a static address.
+    /// An interface on a hub.
+    pub fn on(hub: Hub, mac: &str) -> Self {
+        Nic { mac: mac.to_owned(), forward: Vec::new(), restrict: false, network: None, hub: Some(hub) }
+    }
+
+    /// The ports of the guest that can be reached from outside, instead of that of SSH; see [`Machine::port_of`].
+    #[must_use]
+    pub fn forward(mut self, ports: &[u16]) -> Self {
+        self.forward = ports.to_vec();
+        self
+    }
+
+    /// The network, as `10.0.0.0/24`, the host's address in it, which answers pings, and the guest's, which is
+    /// where forwarded ports lead. Needed where the guest has a static address.
     #[must_use]
     pub fn network(mut self, network: &str, host: &str, guest: &str) -> Self {
         self.network = Some((network.to_owned(), host.to_owned(), guest.to_owned()));
         self
     }
 
-    fn arguments(&self, number: usize, port: u16) -> [String; 4] {
-        let mut backend = format!("user,id=net{number}");
+    fn arguments(&self, number: usize, ports: &BTreeMap<u16, u16>) -> [String; 4] {
+        let mut backend = match self.hub {
+            Some(Hub { port }) => format!("socket,id=net{number},mcast=239.192.0.1:{port},localaddr=127.0.0.1"),
+            None => format!("user,id=net{number}"),
+        };
         let mut guest = "";
         if let Some((network, host, address)) = &self.network {
             backend += &format!(",net={network},host={host}");
@@ -61,8 +92,8 @@ impl Nic {
         if self.restrict {
             backend += ",restrict=on";
         }
-        if self.forward {
-            backend += &format!(",hostfwd=tcp:127.0.0.1:{port}-{guest}:22");
+        for port in &self.forward {
+            backend += &format!(",hostfwd=tcp:127.0.0.1:{}-{guest}:{port}", ports[port]);
         }
         // Without the boot ROM of the card, which would cost a second at each start.
         let device = format!("virtio-net-pci,romfile=,netdev=net{number},mac={}", self.mac);
@@ -104,6 +135,12 @@ impl Builder {
     #[must_use]
     pub fn writable_disk(self, path: &Path) -> Self {
         self.drive(path, "virtio-blk-pci", "format=raw,cache=unsafe")
+    }
+
+    /// A disk that the guest may write, and finds as `/dev/disk/by-id/virtio-SERIAL`.
+    #[must_use]
+    pub fn volume(self, path: &Path, serial: &str) -> Self {
+        self.drive(path, &format!("virtio-blk-pci,serial={serial}"), "format=raw,cache=unsafe")
     }
 
     /// An optical drive: `/dev/sr0` and on.
@@ -171,7 +208,12 @@ impl Builder {
     }
 
     fn start(&self) -> Machine {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        // All are held until the last is chosen, so that they differ.
+        let listeners =
+            self.nics.iter().flat_map(|nic| &nic.forward).map(|port| (*port, TcpListener::bind("127.0.0.1:0")));
+        let listeners: Vec<(u16, TcpListener)> = listeners.map(|(port, listener)| (port, listener.unwrap())).collect();
+        let ports = listeners.iter().map(|(port, listener)| (*port, listener.local_addr().unwrap().port())).collect();
+        drop(listeners);
         let run_dir = Scratch::new();
         // A socket's path may have 107 bytes; that of the build directory may be longer.
         let socket_dir = tempfile::tempdir().unwrap();
@@ -193,7 +235,7 @@ impl Builder {
             qemu.args(["-nic", "none"]);
         }
         for (number, nic) in self.nics.iter().enumerate() {
-            qemu.args(nic.arguments(number, port));
+            qemu.args(nic.arguments(number, &ports));
         }
         qemu.args(self.uuid.iter().flat_map(|uuid| ["-uuid", uuid.as_str()]));
         // A guest without entropy waits for it.
@@ -203,7 +245,7 @@ impl Builder {
         qemu.stdin(Stdio::null()).stdout(Stdio::null()).stderr(std::fs::File::create(&complaints).unwrap());
         let started = Instant::now();
         let qemu = Fenced::spawn(&mut qemu);
-        Machine { name: self.name.clone(), qemu, port, log, complaints, socket, socket_dir, run_dir, started }
+        Machine { name: self.name.clone(), qemu, ports, log, complaints, socket, socket_dir, run_dir, started }
     }
 }
 
@@ -213,7 +255,7 @@ pub struct Machine {
     name: String,
     // First, so that the guest is gone before its directories are.
     qemu: Fenced,
-    port: u16,
+    ports: BTreeMap<u16, u16>,
     log: PathBuf,
     complaints: PathBuf,
     socket: PathBuf,
@@ -245,6 +287,11 @@ impl Machine {
             memory_mib,
             deadline: Duration::from_secs(180),
         }
+    }
+
+    /// What it is called in messages.
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     /// Where its console is logged.
@@ -312,7 +359,7 @@ impl Machine {
     /// Whether something on the guest's port 22 sends the first bytes of SSH within a second. QEMU itself accepts the
     /// connection at once, so that alone says nothing.
     pub fn ssh_answers(&self) -> bool {
-        let Ok(mut stream) = TcpStream::connect(("127.0.0.1", self.port)) else { return false };
+        let Ok(mut stream) = TcpStream::connect(("127.0.0.1", self.port_of(22))) else { return false };
         stream.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
         let mut start = [0; 4];
         stream.read_exact(&mut start).is_ok() && &start == b"SSH-"
@@ -368,14 +415,14 @@ impl Machine {
         let mut ssh = fence::command(Duration::from_secs(60), tool::find("ssh"));
         ssh.args(["-F", "none", "-o", "IdentitiesOnly=yes", "-o", "ConnectTimeout=20"]);
         ssh.args(["-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR"]);
-        ssh.args(options).args(["-p", &self.port.to_string()]);
+        ssh.args(options).args(["-p", &self.port_of(22).to_string()]);
         ssh.arg(format!("{user}@127.0.0.1"));
         ssh
     }
 
-    /// The port on 127.0.0.1 that leads to the guest's port 22.
-    pub fn port(&self) -> u16 {
-        self.port
+    /// The port on 127.0.0.1 that leads to this port of the guest. Panics where none does.
+    pub fn port_of(&self, port: u16) -> u16 {
+        *self.ports.get(&port).unwrap_or_else(|| panic!("port {port} of guest {} is not forwarded", self.name))
     }
 
     /// Presses the power button, again and again because nobody listens to it early in a boot, and returns the console

@@ -20,10 +20,10 @@ mod tree;
 
 pub use image::Image;
 pub use layer::{Layer, built_agent};
-pub use machine::{Builder, Machine, Nic, RunAs};
+pub use machine::{Builder, Hub, Machine, Nic, RunAs};
 pub use nspawn::{Container, Finished};
 pub use root_disk::RootDisk;
 pub use scratch::{Scratch, SshKey};
 pub use settings::{handoff, pack, trusted_line};
 pub use tiny::TinyRoot;
-pub use tool::{program, run};
+pub use tool::{program, repository, run};

@@ -251,6 +251,9 @@ pub(super) fn status(root: &Root, arguments: &Arguments, json: bool, out: &mut d
     }
     if let Some(last) = last {
         tell(out, &format!("  last run   {}\n", one_line(&last.message)));
+        if let Some(ready) = &last.ready {
+            tell(out, &format!("  ready      {}\n", ready.line()));
+        }
     } else if arguments.root == Path::new("/") {
         tell(out, "  last run   none in this boot\n");
     }

@@ -7,10 +7,11 @@ mod boot;
 mod commands;
 mod deferral;
 mod offer;
+mod ready;
 mod status;
 
 pub use arguments::{Arguments, Command};
-pub use status::{Mode, STATUS_PATH, Status};
+pub use status::{Mode, Ready, ReadyState, STATUS_PATH, Status};
 
 use crate::error::{Class, Error, Result};
 use crate::root::Root;
@@ -33,6 +34,7 @@ fn execute(arguments: &Arguments, out: &mut dyn Write, err: &mut dyn Write) -> R
         Command::Version => print(out, concat!("handoff-agent ", env!("CARGO_PKG_VERSION"), "\n")),
         Command::Boot { pid1 } => boot::boot(&root()?, arguments, *pid1, err),
         Command::GiveUp { pid1 } => boot::give_up(&root()?, *pid1, err),
+        Command::Ready => ready::ready(&root()?, err),
         Command::Plan { diff } => commands::plan(&root()?, arguments, *diff, out, err),
         Command::Apply => commands::apply(&root()?, arguments, out, err),
         Command::Status { json } => commands::status(&root()?, arguments, *json, out),

@@ -49,6 +49,31 @@ const OUTCOMES: [(&str, Outcome); 7] = [
     ("deferred", Outcome::Deferred),
 ];
 
+/// Whether the appliance does what it is for, as far as its class says how to find out.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Ready {
+    /// What is known.
+    pub state: ReadyState,
+    /// Why it is not ready; with [`ReadyState::Ready`] what was asked.
+    pub reason: Option<String>,
+    /// How long was waited, in milliseconds.
+    pub milliseconds: u64,
+}
+
+/// What is known of the appliance.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum ReadyState {
+    /// It is still waited for.
+    Waiting,
+    /// Every probe passed.
+    Ready,
+    /// One did not, until the deadline.
+    Failed,
+}
+
+const READY_STATES: [(&str, ReadyState); 3] =
+    [("waiting", ReadyState::Waiting), ("ready", ReadyState::Ready), ("failed", ReadyState::Failed)];
+
 const FORMAT: Format = Format {
     name: STATUS_PATH,
     depth: Format::DEPTH,
@@ -95,6 +120,8 @@ pub struct Status {
     pub milliseconds: u64,
     /// When it ended, in Unix seconds.
     pub time: u64,
+    /// Whether the appliance got ready after that. `None`: nobody has looked.
+    pub ready: Option<Ready>,
 }
 
 impl Status {
@@ -117,6 +144,7 @@ impl Status {
             warnings: Vec::new(),
             milliseconds: 0,
             time: super::offer::unix_time(),
+            ready: None,
         }
     }
 
@@ -148,6 +176,7 @@ impl Status {
             w.key("warnings").list(&self.warnings, |w, warning| w.text(warning));
             w.key("milliseconds").number(self.milliseconds);
             w.key("time").number(self.time);
+            w.key("ready").nullable(self.ready.as_ref(), |w, ready| ready.write(w));
         });
     }
 
@@ -173,6 +202,7 @@ impl Status {
             "warnings",
             "milliseconds",
             "time",
+            "ready",
         ])?;
         let text = |at: &At<'_>| at.raw_text().map(str::to_owned);
         Ok(Status {
@@ -191,7 +221,46 @@ impl Status {
             warnings: table.required("warnings", |at| at.list(0..=usize::MAX, |at| text(&at)))?,
             milliseconds: table.required("milliseconds", |at| at.number())?,
             time: table.required("time", |at| at.number())?,
+            // An agent of before, which was replaced in this boot, did not write it.
+            ready: table.optional("ready", |at| at.nullable(Ready::read))?.flatten(),
         })
+    }
+}
+
+impl Ready {
+    fn write(&self, writer: &mut Writer) {
+        writer.table(|w| {
+            w.key("state").word(&READY_STATES, self.state);
+            w.key("reason").nullable(self.reason.as_deref(), Writer::text);
+            w.key("milliseconds").number(self.milliseconds);
+        });
+    }
+
+    fn read(at: &At<'_>) -> Result<Self> {
+        let table = at.table(&["state", "reason", "milliseconds"])?;
+        Ok(Ready {
+            state: table.required("state", |at| at.word(&READY_STATES))?,
+            reason: table.required("reason", |at| at.nullable(|at| at.raw_text().map(str::to_owned)))?,
+            milliseconds: table.required("milliseconds", |at| at.number())?,
+        })
+    }
+
+    /// For people, without the front.
+    pub fn line(&self) -> String {
+        let reason = self.reason.as_deref().map(one_line).unwrap_or_default();
+        match self.state {
+            ReadyState::Waiting => "not yet: it is waited for".to_owned(),
+            ReadyState::Ready => format!("after {}: {reason}", seconds(self.milliseconds)),
+            ReadyState::Failed => format!("NO: {reason} ({} waited)", seconds(self.milliseconds)),
+        }
+    }
+}
+
+/// Milliseconds in seconds, with one digit after the point where that is worth it.
+pub(super) fn seconds(milliseconds: u64) -> String {
+    match milliseconds {
+        0..100_000 => format!("{}.{} s", milliseconds / 1000, milliseconds / 100 % 10),
+        _ => format!("{} s", milliseconds / 1000),
     }
 }
 
@@ -200,5 +269,39 @@ pub(super) fn subject(state: &State) -> String {
     match state.current().and_then(|committed| committed.instance.as_deref().zip(committed.serial)) {
         Some((id, serial)) => format!("{id} serial {serial} (generation {})", state.generation),
         None => format!("generation {}", state.generation),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status(ready: Option<Ready>) -> Status {
+        Status { ready, ..Status::new(Mode::Pid1, Outcome::Applied, "applied".into(), &State::default()) }
+    }
+
+    #[test]
+    fn a_status_is_read_as_it_was_written() {
+        let failed = Ready { state: ReadyState::Failed, reason: Some("port 80 \n".into()), milliseconds: 60_012 };
+        for status in [status(None), status(Some(failed))] {
+            assert_eq!(Status::from_json(&status.to_json()).unwrap(), status);
+        }
+    }
+
+    #[test]
+    fn a_status_of_an_agent_that_knew_nothing_of_ready_is_read() {
+        let text = String::from_utf8(status(None).to_json()).unwrap();
+        let old = text.replace(",\n  \"ready\": null", "");
+        assert_ne!(old, text);
+        assert_eq!(Status::from_json(old.as_bytes()).unwrap(), status(None));
+        let wrong = text.replace("\"ready\": null", "\"ready\": \"yes\"");
+        assert!(Status::from_json(wrong.as_bytes()).is_err());
+    }
+
+    #[test]
+    fn a_reason_is_one_line() {
+        let ready = Ready { state: ReadyState::Failed, reason: Some("a\nb".into()), milliseconds: 60_249 };
+        assert_eq!(ready.line(), "NO: a\\nb (60.2 s waited)");
+        assert_eq!(seconds(123_456), "123 s");
     }
 }

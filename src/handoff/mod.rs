@@ -1,7 +1,9 @@
-//! The ways out: telling the running system what changed, and handing off to the real init.
+//! The ways out: telling the running system what changed, handing off to the real init, and looking whether the appliance
+//! got ready.
 
 pub mod pid1;
 mod pokes;
+pub mod ready;
 mod service;
 
 pub use pokes::poke;

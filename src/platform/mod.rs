@@ -21,7 +21,7 @@ pub use linux::{BlockEvents, Flush, open_drive};
 
 #[cfg(feature = "operator")]
 pub use process::ask_to_end;
-pub use process::{console, is_same_file, is_systemd, run_with_deadline, secure_start, wait_forever};
+pub use process::{console, is_same_file, is_systemd, own_group, run_with_deadline, secure_start, wait_forever};
 pub use running::{
     PreparedRoot, entropy, is_networkd_running, live, log_to_kernel, read_init, rename_interface, set_hostname,
     write_init, write_status,

@@ -59,7 +59,21 @@ pub fn ask_to_end(child: &Child) -> io::Result<()> {
     Ok(kill(nix::unistd::Pid::from_raw(number), Signal::SIGTERM)?)
 }
 
+/// Starts a child in a process group of its own. Where it has to be killed, the whole group is.
+pub fn own_group(command: &mut Command) {
+    use std::os::unix::process::CommandExt as _;
+    command.process_group(0);
+}
+
 fn kill(child: &mut Child) -> Option<ExitStatus> {
+    use nix::sys::signal::{Signal, killpg};
+    use nix::unistd::{Pid, getpgid};
+    // It is still ours, and so its number is not another's by now.
+    if let Ok(number) = i32::try_from(child.id()).map(Pid::from_raw)
+        && getpgid(Some(number)) == Ok(number)
+    {
+        let _ = killpg(number, Signal::SIGKILL);
+    }
     let _ = child.kill();
     // A killed child can hang in the kernel on a disk that does not answer. It is not waited for.
     for _ in 0..100 {

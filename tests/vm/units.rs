@@ -9,7 +9,7 @@ const MAC: &str = "52:54:00:00:00:01";
 fn systemd_analyze_has_nothing_to_say_about_the_units() {
     let layer = Layer::new().stub_agent("exit 0\n").systemd_units();
     let container = Container::new(Image::debian(), &layer);
-    let units = ["handoff.service", "handoff-stopped.target", "handoff-stopped.service"];
+    let units = ["handoff.service", "handoff-ready.service", "handoff-stopped.target", "handoff-stopped.service"];
     for unit in units {
         let path = format!("/usr/lib/systemd/system/{unit}");
         // The manual page is installed by the package.
@@ -67,6 +67,37 @@ esac"#;
     let listed: Vec<&str> = console[from..].lines().skip(1).take_while(|line| !line.contains("end of list")).collect();
     assert!(console.contains("end of list"), "{console}");
     assert!(!listed.iter().any(|line| line.contains(".service") || line.contains(".target")), "{listed:?}");
+}
+
+#[test]
+fn ready_is_looked_for_when_the_services_are_started_and_noted_in_the_status() {
+    let image = Image::debian();
+    let scratch = Scratch::new();
+    let key = scratch.ssh_key("root");
+    let unit = "/usr/lib/systemd/system/handoff-ready.service";
+    let layer = Layer::new()
+        .agent()
+        .systemd_units()
+        .link("/etc/systemd/system/multi-user.target.wants/handoff-ready.service", unit)
+        .file(
+            "/usr/lib/handoff/class.json",
+            0o644,
+            r#"{"version":1,"policy":{"settings":"optional","wait_seconds":0}}"#,
+        )
+        .way_in(MAC, &key.public());
+    let root = RootDisk::new(image, &layer);
+    let mut machine = Machine::builder(image, "units-ready", &root).run_as(RunAs::Service).nic(Nic::user(MAC)).boot();
+    machine.wait_for_ssh(Duration::from_secs(120));
+    let waited = "for i in $(seq 60); do systemctl is-active --quiet handoff-ready.service && break; sleep 1; done; ";
+    let status = machine.ssh("root", &key, &format!("{waited}/usr/sbin/handoff-agent status"));
+    assert!(status.contains("\n  ready      after 0.0 s: no probe is declared\n"), "{status}");
+    assert!(machine.console().lines().any(|line| line.contains("handoff: ready after 0.0 s")), "{}", machine.console());
+    // After the target, and part of no cycle.
+    let times = "for unit in multi-user.target handoff-ready.service; do \
+        systemctl show -P ActiveEnterTimestampMonotonic $unit; done | sort -nc && echo after";
+    assert_eq!(machine.ssh("root", &key, times), "after\n");
+    assert_eq!(machine.ssh("root", &key, "journalctl -b --no-pager -o cat | grep -i 'ordering cycle' || true"), "");
+    machine.power_off();
 }
 
 #[test]

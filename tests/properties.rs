@@ -87,6 +87,7 @@ impl Machine {
         let desired = render::render(&context).unwrap_or_else(|error| panic!("{error}\n{text}"));
         let digest = format!("sha256:{}", Digest::of(text.as_bytes()).hex());
         let incoming = Incoming {
+            class,
             settings: &settings,
             text: text.as_bytes(),
             signature: None,

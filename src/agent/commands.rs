@@ -64,6 +64,7 @@ impl<'a> Run<'a> {
         let digest = offer.verified.digest().to_string();
         let incoming = Incoming {
             settings: &offer.settings,
+            class: &self.class,
             text: offer.verified.settings(),
             signature: offer.verified.signature(),
             digest: &digest,

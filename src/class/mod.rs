@@ -16,7 +16,7 @@ mod texts;
 mod value;
 
 pub use field::{Field, Kind, Required};
-pub use parts::{Condition, Direction, PortOf, Probe, Ready, SYNTAXES, Template, Terminal, Volume};
+pub use parts::{Condition, Direction, PortOf, Probe, Ready, Template, Terminal, Volume};
 pub use policy::{Failure, Policy};
 pub use resolve::Resolved;
 pub use scalar::{FAMILIES, Family, MAX_TEXT, Scalar};

@@ -5,6 +5,7 @@ use super::notation;
 use crate::document::{At, Refusal, Table};
 use crate::error::Result;
 use crate::guest::GuestPath;
+use crate::render::templates::Syntax;
 use crate::settings::{AccountName, FileMode, UnitName, refuse_path};
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -45,7 +46,7 @@ pub struct Template {
     /// Where the file goes.
     pub target: GuestPath,
     /// How texts are quoted in it.
-    pub syntax: String,
+    pub syntax: Syntax,
     /// Its owner.
     pub owner: AccountName,
     /// Its group.
@@ -126,9 +127,6 @@ pub enum PortOf {
     Field(String),
 }
 
-/// The syntaxes that a template may have; [`crate::render::templates`] quotes for each.
-pub const SYNTAXES: [&str; 8] = ["haproxy", "nginx", "postgresql", "sql", "php", "json", "systemd", "plain"];
-
 impl Terminal {
     pub(super) fn declared(name: &str, at: &At<'_>, fields: &[Field]) -> Result<Self> {
         let label = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-';
@@ -180,7 +178,7 @@ impl Template {
                     None => Ok(path),
                 }
             })?,
-            syntax: table.required("syntax", |at| at.word(&SYNTAXES.map(|name| (name, name))))?.to_owned(),
+            syntax: table.required("syntax", |at| at.parsed(Syntax::parse))?,
             owner: root(table.optional("owner", |at| at.parsed(AccountName::parse))?),
             group: root(table.optional("group", |at| at.parsed(AccountName::parse))?),
             mode: table.optional("mode", |at| at.parsed(FileMode::parse))?.unwrap_or_default(),

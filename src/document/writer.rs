@@ -93,6 +93,16 @@ impl Writer {
         self.bare(&number.into());
     }
 
+    /// A whole number that may be below zero.
+    pub fn integer(&mut self, number: i64) {
+        self.bare(&number);
+    }
+
+    /// A number that is finite.
+    pub fn decimal(&mut self, number: f64) {
+        self.bare(&number);
+    }
+
     /// `true` or `false`.
     pub fn boolean(&mut self, value: bool) {
         self.bare(&value);

@@ -30,6 +30,7 @@ fn carry_out(poke: &Poke, end: Instant) -> Result<(), String> {
         // Without --no-block a job started from a unit that the job waits for would never end.
         Poke::Stop(unit) => tool(SYSTEMCTL, &["--no-block", "stop", unit], end),
         Poke::Start(unit) => tool(SYSTEMCTL, &["--no-block", "start", unit], end),
+        Poke::Reload(unit) => tool(SYSTEMCTL, &["--no-block", "try-reload-or-restart", unit], end),
         Poke::Restart(unit) => tool(SYSTEMCTL, &["--no-block", "try-restart", unit], end),
         Poke::ReloadNetwork if !platform::is_networkd_running() => Ok(()),
         Poke::ReloadNetwork => tool(NETWORKCTL, &["reload"], end),

@@ -2,6 +2,7 @@
 
 use super::difference::Difference;
 use super::{Desired, Situation, Step};
+use crate::class::Class;
 use crate::commit::state::{Committed, SerialMark, State, Trace};
 use crate::commit::store::{GENERATIONS, OBJECTS, STATE, generation_directory, object_path};
 use crate::error::Result;
@@ -20,6 +21,8 @@ const KEPT_EDITS: usize = 32;
 pub struct Incoming<'a> {
     /// The settings, read.
     pub settings: &'a Settings,
+    /// The class of the guest.
+    pub class: &'a Class,
     /// Their exact bytes.
     pub text: &'a [u8],
     /// The exact bytes of their signature.

@@ -80,7 +80,7 @@ impl std::fmt::Debug for Situation<'_> {
 pub fn plan(desired: Desired, incoming: &Incoming<'_>, situation: &Situation<'_>) -> Result<Plan> {
     let mut difference = difference::difference(&desired, situation)?;
     let (state, bookkeeping) = bookkeeping::remember(&desired, &mut difference, incoming, situation)?;
-    let pokes = poke::pokes(&difference.steps, incoming.settings, situation.facts);
+    let pokes = poke::pokes(&difference.steps, incoming, situation.facts);
     let mut warnings = desired.warnings;
     warnings.append(&mut difference.warnings);
     Ok(Plan { generation: state.generation, steps: difference.steps, bookkeeping, pokes, warnings, state })

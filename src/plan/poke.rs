@@ -1,8 +1,9 @@
 //! Pokes: the few things that are no file. They follow from the steps, come after them, and are safe to repeat.
 
-use super::Step;
-use crate::guest::{Facts, RunningInit};
-use crate::settings::{InterfaceKind, Match, Settings};
+use super::{Incoming, Step};
+use crate::class::Class;
+use crate::guest::{Facts, GuestPath, RunningInit};
+use crate::settings::{InterfaceKind, Match};
 use std::collections::BTreeSet;
 use std::fmt;
 
@@ -26,6 +27,8 @@ pub enum Poke {
     Stop(String),
     /// Starts a unit that shall run, without waiting for it.
     Start(String),
+    /// Lets a unit read its files again if it runs; without waiting for it.
+    Reload(String),
     /// Starts a unit again if it runs, because what it reads at its start has changed; without waiting for it.
     Restart(String),
 }
@@ -39,6 +42,7 @@ impl fmt::Display for Poke {
             Poke::ReloadNetwork => f.write_str("let the network stack read its files again"),
             Poke::Stop(unit) => write!(f, "stop {unit}"),
             Poke::Start(unit) => write!(f, "start {unit}"),
+            Poke::Reload(unit) => write!(f, "reload {unit} if it runs"),
             Poke::Restart(unit) => write!(f, "restart {unit} if it runs"),
         }
     }
@@ -46,10 +50,12 @@ impl fmt::Display for Poke {
 
 const UNITS: &str = "/etc/systemd/system/";
 const NETWORK: &str = "/etc/systemd/network/";
+const FSTAB: &str = "/etc/fstab";
 const ENVIRONMENT: &str = "/etc/handoff/environment/";
 
 /// The pokes that follow from these steps, in order. None with `--root`; as PID 1 only what no init does by itself.
-pub(super) fn pokes(steps: &[Step], settings: &Settings, facts: &Facts) -> Vec<Poke> {
+pub(super) fn pokes(steps: &[Step], incoming: &Incoming<'_>, facts: &Facts) -> Vec<Poke> {
+    let Incoming { settings, class, .. } = *incoming;
     let Some(live) = &facts.live else { return Vec::new() };
     let mut pokes = Vec::new();
     if let Some(hostname) = &settings.hostname
@@ -61,7 +67,7 @@ pub(super) fn pokes(steps: &[Step], settings: &Settings, facts: &Facts) -> Vec<P
         return pokes;
     }
     let touched = |prefix: &str| steps.iter().any(|step| step.path().as_str().starts_with(prefix));
-    if touched(UNITS) {
+    if touched(UNITS) || touched(FSTAB) {
         pokes.push(Poke::ReloadInit);
     }
     for interface in settings.network.iter().flat_map(|network| &network.interfaces) {
@@ -78,7 +84,10 @@ pub(super) fn pokes(steps: &[Step], settings: &Settings, facts: &Facts) -> Vec<P
     if touched(NETWORK) {
         pokes.push(Poke::ReloadNetwork);
     }
-    pokes.extend(unit_pokes(steps));
+    if touched(FSTAB) {
+        pokes.extend(class.volumes.iter().map(|volume| Poke::Start(mount_unit(&volume.mount))));
+    }
+    pokes.extend(unit_pokes(steps, class));
     pokes
 }
 
@@ -90,10 +99,14 @@ fn is_unit(name: &str) -> bool {
 }
 
 /// Which units are stopped, started and restarted.
-fn unit_pokes(steps: &[Step]) -> Vec<Poke> {
+fn unit_pokes(steps: &[Step], class: &Class) -> Vec<Poke> {
     let mut pokes = BTreeSet::new();
     for step in steps {
         let path = step.path().as_str();
+        for template in class.templates.iter().filter(|template| template.target == *step.path()) {
+            pokes.extend(template.reload.iter().map(|unit| Poke::Reload(unit.to_string())));
+            pokes.extend(template.restart.iter().map(|unit| Poke::Restart(unit.to_string())));
+        }
         if let Some(unit) = path.strip_prefix(ENVIRONMENT) {
             pokes.insert(Poke::Restart(unit.into()));
         }
@@ -125,26 +138,57 @@ fn unit_pokes(steps: &[Step]) -> Vec<Poke> {
             _ => None,
         })
         .collect();
+    let anew: BTreeSet<String> = pokes
+        .iter()
+        .filter_map(|poke| match poke {
+            Poke::Start(unit) | Poke::Restart(unit) => Some(unit.clone()),
+            _ => None,
+        })
+        .collect();
     let speaks_of_one = |poke: &Poke| match poke {
-        Poke::Start(unit) | Poke::Stop(unit) | Poke::Restart(unit) => is_unit(unit),
+        Poke::Start(unit) | Poke::Stop(unit) | Poke::Reload(unit) | Poke::Restart(unit) => is_unit(unit),
         _ => true,
     };
     pokes
         .into_iter()
         .filter(speaks_of_one)
-        .filter(|poke| !matches!(poke, Poke::Start(unit) | Poke::Restart(unit) if stopped.contains(unit)))
+        .filter(|poke| !matches!(poke, Poke::Start(unit) | Poke::Reload(unit) | Poke::Restart(unit) if stopped.contains(unit)))
+        .filter(|poke| !matches!(poke, Poke::Reload(unit) if anew.contains(unit)))
         .collect()
+}
+
+/// The unit that mounts something at this path: systemd.unit(5), "String escaping for inclusion in unit names".
+fn mount_unit(path: &GuestPath) -> String {
+    let mut unit = String::new();
+    for (index, part) in path.components().enumerate() {
+        if index > 0 {
+            unit.push('-');
+        }
+        for (at, c) in part.char_indices() {
+            let plain = c.is_ascii_alphanumeric() || matches!(c, '_' | ':') || (c == '.' && (index > 0 || at > 0));
+            if plain { unit.push(c) } else { c.to_string().bytes().for_each(|b| unit.push_str(&format!("\\x{b:02x}"))) }
+        }
+    }
+    unit.push_str(".mount");
+    unit
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::guest::{File, GuestPath, Owner};
+    use crate::guest::{File, Owner};
     use crate::guest::{Interface, Live, Node};
+    use crate::settings::Settings;
 
     const SETTINGS: &str = r#"{ "version": 1, "hostname": "lb-1", "network": { "interfaces": [
         { "name": "front", "match": { "mac": "52:54:00:12:34:56" }, "dhcp": "ipv4" },
         { "name": "back", "match": { "mac": "52:54:00:12:34:57" }, "dhcp": "ipv4" } ] } }"#;
+
+    const CLASS: &str = r#"{ "version": 1, "templates": [
+        { "text": "", "target": "/etc/web.conf", "syntax": "plain", "reload": ["web", "masked"] },
+        { "text": "", "target": "/etc/other.conf", "syntax": "plain", "restart": ["app", "other"] },
+        { "text": "", "target": "/etc/same.conf", "syntax": "plain", "restart": ["other"] } ],
+        "volumes": { "data": { "serial": "d", "mount": "/var/lib/my-data" } } }"#;
 
     fn write(path: &str) -> Step {
         let file = File { mode: 0o644, owner: Owner::ROOT, content: Vec::new() };
@@ -156,6 +200,8 @@ mod tests {
         vec![
             write("/etc/handoff/environment/app.service"),
             write("/etc/systemd/network/10-handoff-front.network"),
+            write("/etc/web.conf"),
+            write("/etc/fstab"),
             Step::WriteLink {
                 path: wants("app.service"),
                 target: "/lib/systemd/system/app.service".into(),
@@ -177,7 +223,10 @@ mod tests {
         let live = Live { hostname: "image".into(), interfaces, init, first_boot: false };
         let facts = Facts { live: Some(live), ..Facts::default() };
         let settings = Settings::check_text(SETTINGS.as_bytes()).unwrap();
-        pokes(&steps(), &settings, &facts).iter().map(Poke::to_string).collect()
+        let class = Class::parse(CLASS.as_bytes()).unwrap();
+        let (text, signature, digest, authority) = (b"", None, "", "");
+        let incoming = Incoming { settings: &settings, class: &class, text, signature, digest, authority, now: 0 };
+        pokes(&steps(), &incoming, &facts).iter().map(Poke::to_string).collect()
     }
 
     #[test]
@@ -190,9 +239,11 @@ mod tests {
                 "rename interface enp0s3 to front",
                 "rename interface enp0s2 to back",
                 "let the network stack read its files again",
+                "start var-lib-my\\x2ddata.mount",
                 "stop masked.service",
                 "stop off.service",
                 "start app.service",
+                "reload web.service if it runs",
                 "restart app.service if it runs",
             ]
         );
@@ -214,9 +265,9 @@ mod tests {
     fn a_path_of_the_settings_never_becomes_an_option_or_a_pattern() {
         for directory in ["-Hroot@example.net", "--force", "*", "a b", "[a-z]", "?"] {
             let steps = [write(&format!("{UNITS}{directory}.d/x.conf")), write(&format!("{ENVIRONMENT}{directory}"))];
-            assert_eq!(unit_pokes(&steps), [], "{directory}");
+            assert_eq!(unit_pokes(&steps, &Class::default()), [], "{directory}");
         }
         let steps = [write(&format!("{UNITS}dev-a\\x2db@1.service.d/x.conf"))];
-        assert_eq!(unit_pokes(&steps), [Poke::Restart("dev-a\\x2db@1.service".into())]);
+        assert_eq!(unit_pokes(&steps, &Class::default()), [Poke::Restart("dev-a\\x2db@1.service".into())]);
     }
 }

@@ -1,6 +1,7 @@
 //! The planner on guests in memory: what is planned, what is recorded, and what is given back.
 
 use super::*;
+use crate::class::Class;
 use crate::commit::state::Committed;
 use crate::guest::{GuestPath, Owner, Tree};
 use crate::settings::Settings;
@@ -18,9 +19,10 @@ impl Guest {
     }
 
     fn plan(&self, text: &str, desired: &Desired) -> Result<Plan> {
-        let settings = Settings::default();
+        let (settings, class) = (Settings::default(), Class::default());
         let incoming = Incoming {
             settings: &settings,
+            class: &class,
             text: text.as_bytes(),
             signature: None,
             digest: text,
@@ -199,8 +201,15 @@ fn only_mode_and_owner_are_set_where_the_content_is_right() {
     let plan = guest.plan("one", &desired(&[("/etc/x", "x")])).unwrap();
     assert!(matches!(plan.steps.as_slice(), [Step::SetAttributes { mode: 0o644, owner: Owner::ROOT, .. }]));
     let settings = Settings::default();
-    let incoming =
-        Incoming { settings: &settings, text: b"one", signature: None, digest: "one", authority: "test", now: 7 };
+    let incoming = Incoming {
+        settings: &settings,
+        class: &Class::default(),
+        text: b"one",
+        signature: None,
+        digest: "one",
+        authority: "test",
+        now: 7,
+    };
     let facts = Facts::default();
     let state = State::default();
     let tree = Tree::new().with_node("/etc/x", Node::file_of("x", 0o644, Owner { uid: 5, gid: 5 }));

@@ -2,9 +2,11 @@
 //! entries, and it is compiled and tested on every platform.
 
 pub mod accounts;
+pub mod appliance;
 mod base;
 #[cfg(test)]
 mod bench;
+mod block;
 pub mod files;
 pub mod identity;
 pub mod network;
@@ -52,6 +54,7 @@ pub fn render(context: &Context<'_>) -> Result<Desired> {
     network::render(context, &mut desired)?;
     services::render(context, &mut desired)?;
     files::render(context, &mut desired)?;
+    appliance::render(context, &mut desired)?;
     Ok(desired)
 }
 

@@ -1,14 +1,10 @@
-//! Our lines of `/etc/hosts`, in a block between two comments; every other line stays byte for byte. Format: hosts(5).
+//! Our lines of `/etc/hosts`, in a block of ours; every other line stays byte for byte. Format: hosts(5).
 
-use super::super::{Context, current_file};
+use super::super::{Context, block, current_file};
 use crate::error::Result;
 use crate::guest::{File, GuestPath, Node, Owner};
 use crate::plan::Desired;
-use crate::settings::Settings;
 use std::collections::BTreeSet;
-
-const BEGIN: &[u8] = b"# handoff: begin (changes up to the end mark are overwritten)";
-const END: &[u8] = b"# handoff: end";
 
 /// What a guest without the file gets besides our lines.
 const FRESH: &[u8] = b"127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n";
@@ -16,21 +12,22 @@ const FRESH: &[u8] = b"127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-lo
 /// Puts the file where the settings have lines for it, or where a block of ours is left to take out.
 pub(super) fn render(context: &Context<'_>, desired: &mut Desired) -> Result<()> {
     let path = GuestPath::of("/etc/hosts");
-    let block = block(context.settings);
+    let block = lines(context);
     let current = match current_file(context.guest, &path)? {
         Some(file) => file,
         None if block.is_empty() => return Ok(()),
         None => File { content: FRESH.to_vec(), mode: 0o644, owner: Owner::ROOT },
     };
-    if block.is_empty() && !lines(&current.content).any(|line| is_mark(line, BEGIN)) {
+    if block.is_empty() && !block::is_in(&current.content) {
         return Ok(());
     }
-    let content = replace(&current.content, &block);
+    let content = block::replace(&current.content, &block);
     desired.edited(path, Node::file_of(content, current.mode, current.owner), false)
 }
 
 /// Our lines.
-fn block(settings: &Settings) -> Vec<u8> {
+fn lines(context: &Context<'_>) -> Vec<u8> {
+    let settings = context.settings;
     let mut text = String::new();
     let mut named = BTreeSet::new();
     for entry in &settings.hosts {
@@ -41,6 +38,12 @@ fn block(settings: &Settings) -> Vec<u8> {
             named.insert(name.as_str());
         }
         text.push('\n');
+    }
+    // The appliance reaches its peers by the terminal's name, and each by its own.
+    for (terminal, peers) in &context.resolved.terminals {
+        for peer in peers {
+            text.push_str(&format!("{}\t{terminal} {}.{terminal}\n", peer.address, peer.name));
+        }
     }
     // A machine must be able to find its own name; the settings may say at which address.
     if let Some(hostname) = &settings.hostname
@@ -57,55 +60,13 @@ fn block(settings: &Settings) -> Vec<u8> {
     text.into_bytes()
 }
 
-/// Lines with their newlines.
-fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
-    text.split_inclusive(|byte| *byte == b'\n')
-}
-
-fn is_mark(line: &[u8], mark: &[u8]) -> bool {
-    line.trim_ascii_end() == mark
-}
-
-/// The text with our block replaced. A new block comes first, because the first line that has a name answers for it. A begin
-/// without an end is a mark alone: the lines below it may be somebody's.
-fn replace(text: &[u8], block: &[u8]) -> Vec<u8> {
-    let mut whole = Vec::new();
-    if !block.is_empty() {
-        for part in [BEGIN, b"\n", block, END, b"\n"] {
-            whole.extend_from_slice(part);
-        }
-    }
-    let mut out = Vec::with_capacity(text.len().saturating_add(whole.len()));
-    let mut placed = None;
-    let mut rest = text;
-    while let Some(line) = lines(rest).next() {
-        rest = rest.get(line.len()..).unwrap_or_default();
-        if !is_mark(line, BEGIN) {
-            out.extend_from_slice(line);
-            continue;
-        }
-        placed = placed.or(Some(out.len()));
-        if lines(rest).take_while(|line| !is_mark(line, BEGIN)).any(|line| is_mark(line, END)) {
-            while let Some(line) = lines(rest).next() {
-                rest = rest.get(line.len()..).unwrap_or_default();
-                if is_mark(line, END) {
-                    break;
-                }
-            }
-        }
-    }
-    let at = placed.unwrap_or(0).min(out.len());
-    out.splice(at..at, whole);
-    out
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::guest::Tree;
     use crate::render::bench::Bench;
-    use crate::settings::{DnsName, Hostname, HostsEntry};
-    use proptest::prelude::*;
+    use crate::render::block::{BEGIN, END};
+    use crate::settings::{DnsName, Hostname, HostsEntry, Settings};
 
     fn settings(hostname: &str, hosts: &[(&str, &[&str])]) -> Settings {
         let entry = |(address, names): &(&str, &[&str])| HostsEntry {
@@ -144,24 +105,9 @@ mod tests {
     }
 
     #[test]
-    fn a_begin_without_an_end_takes_no_line_of_others() {
-        let text = [BEGIN, b"\n1.1.1.1 a\n"].concat();
-        assert_eq!(replace(&text, b""), b"1.1.1.1 a\n");
-    }
-
-    #[test]
     fn without_lines_of_ours_the_file_is_left_alone() {
         let bench = Bench::new(Tree::new().with("/etc/hosts", "x"));
         let desired = bench.render(&settings("", &[])).unwrap();
         assert!(desired.entry(&GuestPath::of("/etc/hosts")).is_none());
-    }
-
-    proptest! {
-        #[test]
-        fn any_text_survives_a_block_and_its_end(bytes in prop::collection::vec(prop_oneof![Just(b'\n'), Just(b'#'), any::<u8>()], 0..100)) {
-            let with = replace(&bytes, b"10.0.0.1\tx\n");
-            prop_assert_eq!(replace(&with, b"10.0.0.1\tx\n"), with.clone());
-            prop_assert_eq!(replace(&with, b""), bytes);
-        }
     }
 }

@@ -15,6 +15,7 @@ pub mod syntax;
 
 use crate::document::Refusal;
 use crate::error::{Error, Result};
+use minijinja::syntax::SyntaxConfig;
 use minijinja::value::ValueKind;
 use minijinja::{AutoEscape, Environment, ErrorKind, Output, State, UndefinedBehavior, Value};
 use sink::Sink;
@@ -99,6 +100,11 @@ fn environment(syntax: Syntax, sink: &Shared) -> Environment<'static> {
     let mut environment = Environment::empty();
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
     environment.set_auto_escape_callback(|_| AutoEscape::None);
+    // A line that holds nothing but a statement leaves no line behind, and the file ends as its template does.
+    let mut lines = SyntaxConfig::builder();
+    if let Ok(lines) = lines.keep_trailing_newline(true).trim_blocks(true).lstrip_blocks(true).build() {
+        environment.set_syntax(lines);
+    }
     let sink = sink.clone();
     environment.set_formatter(move |out, state, value| print(syntax, &sink, out, state, value));
     filters::register(&mut environment, syntax);

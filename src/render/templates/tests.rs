@@ -43,8 +43,8 @@ fn texts_are_quoted_and_safe_values_are_bare() {
         rendered("{{ mode }} {{ port }} {{ on }} {{ text }} {{ 'a b' }}", Syntax::Haproxy),
         r"http 8080 true 'it'\''s' 'a b'"
     );
-    let text = "{% for p in peers %}\n  server {{ p.name }}:{{ p.port }} {{ p.note }}{% endfor %}";
-    assert_eq!(rendered(text, Syntax::Haproxy), "\n  server a:1 'it'\\''s'\n  server b:2 'it'\\''s'");
+    let text = "{% for p in peers %}\n  server {{ p.name }}:{{ p.port }} {{ p.note }}\n  {% endfor %}\nend\n";
+    assert_eq!(rendered(text, Syntax::Haproxy), "  server a:1 'it'\\''s'\n  server b:2 'it'\\''s'\nend\n");
     assert_eq!(rendered("{% if unset is none and not unset %}{{ 1 + 2 }}{% endif %}", Syntax::Plain), "3");
 }
 

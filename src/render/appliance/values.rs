@@ -1,0 +1,71 @@
+//! The names that a template may use: the fields, `terminals`, `hostname`, `instance` and `class`.
+
+use super::super::Context;
+use crate::class::Value as Field;
+use minijinja::Value;
+use std::collections::BTreeMap;
+
+/// All of them, as one value.
+pub(super) fn values(context: &Context<'_>) -> Value {
+    let mut names: BTreeMap<String, Value> = BTreeMap::new();
+    for (name, value) in &context.resolved.fields {
+        names.insert(name.clone(), optional(value.as_ref()));
+    }
+    let terminals: BTreeMap<String, Value> = context
+        .resolved
+        .terminals
+        .iter()
+        .map(|(name, peers)| {
+            let peers: Vec<Value> = peers
+                .iter()
+                .map(|peer| {
+                    let keys = [
+                        ("name", Value::from_safe_string(peer.name.to_string())),
+                        ("address", Value::from_safe_string(peer.address.to_string())),
+                        ("port", Value::from(peer.port)),
+                    ];
+                    map(keys.map(|(key, value)| (key.to_owned(), value)))
+                })
+                .collect();
+            (name.clone(), Value::from(peers))
+        })
+        .collect();
+    names.insert("terminals".into(), map(terminals));
+    let settings = context.settings;
+    let hostname = settings.hostname.as_ref();
+    names.insert("hostname".into(), hostname.map_or(none(), |name| Value::from_safe_string(name.to_string())));
+    let instance = settings.instance.as_ref().map_or("", |instance| instance.id.as_str());
+    names.insert("instance".into(), Value::from(instance));
+    names.insert("class".into(), Value::from_safe_string(context.class.name.clone()));
+    map(names)
+}
+
+fn optional(value: Option<&Field>) -> Value {
+    value.map_or(none(), of)
+}
+
+fn none() -> Value {
+    Value::from(())
+}
+
+fn map(entries: impl IntoIterator<Item = (String, Value)>) -> Value {
+    Value::from_pairs(entries)
+}
+
+fn of(value: &Field) -> Value {
+    match value {
+        Field::Word(word) => Value::from_safe_string(word.clone()),
+        Field::Text(text) => Value::from(text.as_str()),
+        Field::Integer(number) => Value::from(*number),
+        Field::Decimal(number) => Value::from(*number),
+        Field::Boolean(value) => Value::from(*value),
+        Field::Duration(number) | Field::Size(number) => Value::from(*number),
+        Field::List(items) => Value::from(items.iter().map(of).collect::<Vec<Value>>()),
+        Field::Table(records) => {
+            let record = |record: &Vec<(String, Option<Field>)>| {
+                map(record.iter().map(|(name, value)| (name.clone(), optional(value.as_ref()))))
+            };
+            Value::from(records.iter().map(record).collect::<Vec<Value>>())
+        }
+    }
+}

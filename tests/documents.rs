@@ -92,9 +92,14 @@ fn the_page_of_the_tool_has_the_commands_and_options_of_its_help() {
     let of_all = ["-h", "--help", "-V", "--version"];
     for command in tool.get_subcommands().filter(|command| command.get_name() != "help") {
         let mut options = BTreeSet::new();
-        for argument in command.get_arguments() {
+        let deeper: Vec<_> = command.get_subcommands().filter(|command| command.get_name() != "help").collect();
+        for argument in std::iter::once(command).chain(deeper.iter().copied()).flat_map(clap::Command::get_arguments) {
             options.extend(argument.get_long().map(|name| format!("--{name}")));
             options.extend(argument.get_short().map(|name| format!("-{name}")));
+        }
+        for deeper in deeper {
+            let name = format!("{} {}", command.get_name(), deeper.get_name());
+            assert!(described[command.get_name()].contains(&format!(".Cm {name}")), "the page does not have {name}");
         }
         options.retain(|option| !of_all.contains(&option.as_str()));
         assert_eq!(options_in_page(&described[command.get_name()]), options, "{}", command.get_name());

@@ -161,7 +161,8 @@ impl Class {
         }
         class.templates =
             table.list("templates", 256, |at| Template::declared(&at, &class.fields, &class.terminals))?;
-        class.services = table.list("services", 64, |at| at.parsed(UnitName::parse))?;
+        class.services =
+            table.list("services", 64, |at| at.table(&["name"])?.required("name", |at| at.parsed(UnitName::parse)))?;
         if let Some(at) = table.get("volumes") {
             for entry in at.entries()? {
                 let volume = Volume::declared(&entry.key, &at.value_of(entry))?;

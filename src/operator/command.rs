@@ -1,6 +1,7 @@
 //! The command line of `handoff`: what can be asked, and which function answers it.
 
 use super::boot::{ImageFormat, Kernel, Machine};
+use super::catalog::command::{self as catalog_command, ClassCommand};
 use super::disk::Format;
 use super::inspect::Manner;
 use super::output::{self, Listener, Readers, unprintable};
@@ -92,6 +93,12 @@ Example:
   handoff boot appliance.qcow2 --disk lb.img --ssh-port 2222
   handoff boot root.img --disk lb.img --kernel vmlinuz --initrd initrd.img --pid1")]
     Boot(Box<Boot>),
+    /// Build a class of appliances, and say what it takes
+    #[command(
+        subcommand,
+        after_long_help = "Example:\n  handoff class build catalog/haproxy -o image/usr/lib/handoff/class.json"
+    )]
+    Class(ClassCommand),
 }
 
 #[derive(Debug, Args)]
@@ -252,6 +259,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, out: &mut dyn Write, e
         Command::Trust(asked) => failure(trust_line::run(&asked.key, asked.principal.as_deref(), out)),
         Command::Try(asked) => failure(trial::run(asked.file.as_deref(), asked.keep, &agent::run, out)),
         Command::Boot(asked) => failure(boot_machine(*asked, out)),
+        Command::Class(asked) => failure(catalog_command::class(asked, out)),
     };
     failures.extend(out.flush().map_err(unprintable).err());
     for error in &failures {

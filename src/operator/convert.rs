@@ -48,6 +48,39 @@ pub fn to_json(node: &Node) -> Vec<u8> {
     out
 }
 
+/// The document as JSON for programs: one line, keys in the order in which they are written, because in a class it is the
+/// order of the documents.
+pub fn to_json_in_order(node: &Node) -> Vec<u8> {
+    let mut out = Vec::new();
+    write_in_order(node, &mut out);
+    out.push(b'\n');
+    out
+}
+
+fn write_in_order(node: &Node, out: &mut Vec<u8>) {
+    match node.value() {
+        Value::List(items) => {
+            out.push(b'[');
+            for (index, item) in items.iter().enumerate() {
+                out.extend((index > 0).then_some(b','));
+                write_in_order(item, out);
+            }
+            out.push(b']');
+        }
+        Value::Table(entries) => {
+            out.push(b'{');
+            for (index, entry) in entries.iter().enumerate() {
+                out.extend((index > 0).then_some(b','));
+                out.extend_from_slice(Json::from(entry.key.as_str()).to_string().as_bytes());
+                out.push(b':');
+                write_in_order(&entry.node, out);
+            }
+            out.push(b'}');
+        }
+        _ => write(node, 0, out),
+    }
+}
+
 fn write(node: &Node, level: usize, out: &mut Vec<u8>) {
     match node.value() {
         Value::List(items) if items.is_empty() => out.extend_from_slice(b"[]"),

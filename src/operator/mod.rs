@@ -4,6 +4,7 @@
 //! rooms of the guest make every judgement here too, so that what is good here is good there.
 
 pub mod boot;
+pub mod catalog;
 pub mod command;
 pub mod convert;
 pub mod disk;

@@ -8,7 +8,7 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-/// Reads TOML. Tables have their keys in alphabetical order, since TOML does not let them be in any other.
+/// Reads TOML. Tables have their keys in the order in which they are written.
 ///
 /// # Errors
 /// Broken TOML, a date, or a number that JSON does not have: [`crate::Class::Invalid`], with line and column.
@@ -49,7 +49,9 @@ impl<'a> Lines<'a> {
 
     fn table(&self, table: &DeTable<'_>, span: Range<usize>) -> Result<Node> {
         let mut entries = Vec::new();
-        for (key, value) in table {
+        let mut written: Vec<_> = table.iter().collect();
+        written.sort_by_key(|(key, _)| key.span().start);
+        for (key, value) in written {
             let place = Some(self.place(key.span().start));
             entries.push(Entry { key: key.get_ref().clone().into_owned(), place, node: self.node(value)? });
         }
@@ -91,7 +93,7 @@ mod tests {
         let text = "b = 1\na = [\"x\", { c = [true, -2.5] }]\n[[users]]\nname = \"é\"\n[users.x]\ny = 0x1F\n";
         let node = parse(text).unwrap();
         let json = serde_json::to_string(&node).unwrap();
-        assert_eq!(json, r#"{"a":["x",{"c":[true,-2.5]}],"b":1,"users":[{"name":"é","x":{"y":31}}]}"#);
+        assert_eq!(json, r#"{"b":1,"a":["x",{"c":[true,-2.5]}],"users":[{"name":"é","x":{"y":31}}]}"#);
         let name = node.entry("users").unwrap().item(0).unwrap().entry("name").unwrap();
         assert_eq!(name.place(), Some(Place { line: 4, column: 8 }));
     }

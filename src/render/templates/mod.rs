@@ -39,7 +39,8 @@ pub struct Template<'t> {
     pub syntax: Syntax,
 }
 
-/// Compiles the template, and returns the names it expects from outside: fields, `terminals`, `hostname` and so on.
+/// Compiles the template, and returns the names it expects from outside, with what it takes of them: fields, `terminals.db`,
+/// `hostname` and so on.
 ///
 /// # Errors
 /// It is no template, or uses a statement, filter or test that templates here do not have.
@@ -51,7 +52,7 @@ pub fn check(template: &Template<'_>) -> Result<BTreeSet<String>> {
         .map_err(|error| explain(template, &Value::UNDEFINED, 0, &error))?;
     scan::check(template.text, template.syntax)
         .map_err(|(line, refusal)| Error::invalid(place(template, Some(line)), refusal.problem, refusal.remedy))?;
-    Ok(compiled.undeclared_variables(false).into_iter().collect())
+    Ok(compiled.undeclared_variables(true).into_iter().collect())
 }
 
 /// The template's result with these values, a map from names. `limit` is the most bytes that it may have.

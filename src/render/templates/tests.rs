@@ -249,7 +249,7 @@ fn check_says_which_names_a_template_expects() {
     let text =
         "{% for p in peers %}{{ p.name }}{{ loop.index }}{% endfor %}{% set a = mode %}{{ a }}{{ terminals.db }}";
     let names = check(&template(text, Syntax::Plain)).unwrap();
-    assert_eq!(names.into_iter().collect::<Vec<_>>(), ["mode", "peers", "terminals"]);
+    assert_eq!(names.into_iter().collect::<Vec<_>>(), ["mode", "peers", "terminals.db"]);
     let error = check(&template("a\n{{ b", Syntax::Plain)).unwrap_err();
     assert_eq!(error.object(), "x.j2 (line 2)");
     assert!(check(&template("a\n{{ b | safe }}", Syntax::Plain)).unwrap_err().remedy().contains("join"));

@@ -16,7 +16,7 @@ const CLASS: &str = r#"{ "version": 1, "class": "web", "fields": {
       { "text": "{{ greeting }} {{ timeout | seconds }}{% for peer in terminals.db %} {{ peer.address }}:{{ peer.port }}{% endfor %} end\n",
         "target": "/etc/web.conf", "syntax": "haproxy" },
       { "text": "{{ greeting }}", "target": "/etc/tls.conf", "syntax": "haproxy", "when": "tls", "mode": "0640", "group": "adm" } ],
-    "services": ["web.service"],
+    "services": [{ "name": "web.service" }],
     "volumes": { "data": { "serial": "data", "mount": "/srv/data", "options": ["noatime"], "services": ["web.service"] } } }"#;
 
 fn bench() -> Bench {

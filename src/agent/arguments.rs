@@ -16,6 +16,7 @@ Commands:
   plan [--diff]     show what would be changed; with --diff also which lines
   apply             change it
   status [--json]   show what was applied, when, and what was edited by hand since
+  get [FIELD]       print a field of the appliance, or all of them; secret ones only as root
   sources           list the disks, and which of them holds settings
   rollback [N]      go back to the generation before, or to generation N
   reset             give everything back and forget it, so that this guest can be copied
@@ -79,6 +80,13 @@ pub enum Command {
         /// Whether it is printed for programs.
         json: bool,
     },
+    /// `get`
+    Get {
+        /// Which field; `None`: all.
+        field: Option<String>,
+        /// Whether it is printed for programs.
+        json: bool,
+    },
     /// `sources`
     Sources,
     /// `rollback`
@@ -130,6 +138,7 @@ impl Arguments {
             "plan" => Command::Plan { diff },
             "apply" => Command::Apply,
             "status" => Command::Status { json },
+            "get" => Command::Get { field: operand.clone(), json },
             "sources" => Command::Sources,
             "reset" => Command::Reset,
             "rollback" => {
@@ -139,9 +148,10 @@ impl Arguments {
             }
             _ => return Err(usage(&format!("there is no command `{name}`"))),
         };
-        let takes_operand = matches!(command, Command::Rollback { .. } | Command::Help | Command::Version);
+        let takes_operand =
+            matches!(command, Command::Rollback { .. } | Command::Get { .. } | Command::Help | Command::Version);
         let misplaced = (diff && !matches!(command, Command::Plan { .. }))
-            || (json && !matches!(command, Command::Status { .. }))
+            || (json && !matches!(command, Command::Status { .. } | Command::Get { .. }))
             || (pid1 && !matches!(command, Command::Boot { .. } | Command::GiveUp { .. }))
             || (supervised && !matches!(command, Command::Boot { .. }))
             || (operand.is_some() && !takes_operand);

@@ -6,6 +6,7 @@ mod arguments;
 mod boot;
 mod commands;
 mod deferral;
+mod get;
 mod offer;
 mod ready;
 mod status;
@@ -38,6 +39,7 @@ fn execute(arguments: &Arguments, out: &mut dyn Write, err: &mut dyn Write) -> R
         Command::Plan { diff } => commands::plan(&root()?, arguments, *diff, out, err),
         Command::Apply => commands::apply(&root()?, arguments, out, err),
         Command::Status { json } => commands::status(&root()?, arguments, *json, out),
+        Command::Get { field, json } => get::get(&root()?, field.as_deref(), *json, out),
         Command::Sources => commands::sources(out),
         Command::Rollback { generation } => commands::rollback(&root()?, arguments, *generation, out, err),
         Command::Reset => commands::reset(&root()?, arguments, out, err),

@@ -80,7 +80,7 @@ fn earlier(root: &Root) -> Result<Option<Status>> {
 
 fn attempt(root: &Root, arguments: &Arguments, mode: Mode, err: &mut dyn Write) -> Result<Status> {
     if mode == Mode::Pid1 {
-        let mounts = deferral::missing_mounts(root)?;
+        let mounts = deferral::missing_mounts(root, &Class::load(root)?.volumes)?;
         if !mounts.is_empty() {
             deferral::check_service(root, &mounts)?;
             let message = format!("left to handoff.service, because {} is not mounted yet", mounts.join(", "));

@@ -1,19 +1,23 @@
 //! Whether the work must wait for the init, because file systems that it needs are not mounted before.
 
+use crate::class::Volume;
 use crate::error::{Error, Result};
 use crate::guest::{GuestPath, View};
 
 /// Mount points that do not matter to us: the kernel's own, boot loaders', and places for passing media.
 const PASSED_OVER: [&str; 10] = ["/", "/proc", "/sys", "/dev", "/run", "/tmp", "/boot", "/efi", "/mnt", "/media"];
 
-/// The mount points of `/etc/fstab` that hold what we read or write, and that are not mounted yet.
+/// The mount points of `/etc/fstab` that hold what we read or write, and that are not mounted yet. The data volumes of the
+/// class are its services' own: fstab has them from our last run, and the init mounts them.
 ///
 /// # Errors
 /// A file that cannot be read.
-pub(super) fn missing_mounts(guest: &dyn View) -> Result<Vec<String>> {
+pub(super) fn missing_mounts(guest: &dyn View, volumes: &[Volume]) -> Result<Vec<String>> {
     let Some(fstab) = guest.read(&GuestPath::of("/etc/fstab"))? else { return Ok(Vec::new()) };
     let mounts = guest.read(&GuestPath::of("/proc/self/mounts"))?.unwrap_or_default();
-    Ok(missing(&String::from_utf8_lossy(&fstab), &String::from_utf8_lossy(&mounts)))
+    let mut missing = missing(&String::from_utf8_lossy(&fstab), &String::from_utf8_lossy(&mounts));
+    missing.retain(|target| !volumes.iter().any(|volume| volume.mount.as_str() == target));
+    Ok(missing)
 }
 
 /// fstab(5) against proc_pid_mounts(5), which have the same columns.
@@ -56,6 +60,16 @@ pub(super) fn check_service(guest: &dyn View, mounts: &[String]) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::class::Class;
+    use crate::guest::Tree;
+
+    #[test]
+    fn a_data_volume_of_the_class_is_waited_for_by_its_services_and_not_by_us() {
+        let guest = Tree::new().with("/etc/fstab", "/dev/vdc /srv/data ext4\n/dev/vdd /srv/other ext4\n");
+        let class = r#"{"version":1,"volumes":{"data":{"serial":"data","mount":"/srv/data"}}}"#;
+        let class = Class::parse(class.as_bytes()).unwrap();
+        assert_eq!(missing_mounts(&guest, &class.volumes).unwrap(), ["/srv/other"]);
+    }
 
     #[test]
     fn only_missing_mounts_that_matter_are_named() {

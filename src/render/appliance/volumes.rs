@@ -9,8 +9,8 @@ use crate::error::Result;
 use crate::guest::{File, GuestPath, Node, Owner};
 use crate::plan::Desired;
 
-/// How long is waited for the device.
-const DEVICE_TIMEOUT: &str = "x-systemd.device-timeout=30s";
+/// How long is waited for the device; systemd's own default, said aloud. A slow host takes half a minute to show a disk.
+const DEVICE_TIMEOUT: &str = "x-systemd.device-timeout=90s";
 
 pub(super) fn render(context: &Context<'_>, desired: &mut Desired) -> Result<()> {
     let path = GuestPath::of("/etc/fstab");

@@ -11,7 +11,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// The longest that a class may let an appliance take. `TimeoutStartSec` of `handoff-ready.service` is longer.
-pub const MAX_DEADLINE: Duration = Duration::from_secs(900);
+pub const MAX_DEADLINE: Duration = Duration::from_secs(600);
 
 /// Between two rounds.
 const PAUSE: Duration = Duration::from_millis(250);

@@ -10,9 +10,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-/// How long the child may take in all: the longest wait for settings, 90 s, and the pokes, 60 s. Together with
-/// [`GIVE_UP_DEADLINE`] it is shorter than `TimeoutStartSec` of `handoff.service`.
-const DEADLINE: Duration = Duration::from_secs(155);
+/// How long the child may take in all: the longest wait for settings, 90 s, the checkers, 30 s, and the pokes, 60 s.
+/// Together with [`GIVE_UP_DEADLINE`] it is shorter than `TimeoutStartSec` of `handoff.service`.
+const DEADLINE: Duration = Duration::from_secs(185);
 /// How long it may take to decide what to do after that.
 const GIVE_UP_DEADLINE: Duration = Duration::from_secs(15);
 /// What tells the child from the parent.

@@ -233,9 +233,11 @@ fn outer(
         exit()
     }
     umask(Mode::from_bits_truncate(0o077));
-    if let Err(error) = unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWPID | CloneFlags::CLONE_NEWIPC) {
+    if let Err(error) = unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWPID) {
         return Report::NoSandbox(error);
     }
+    // Not every kernel has it.
+    let _ = unshare(CloneFlags::CLONE_NEWIPC);
     leave_network();
     if let Err(error) = prepare(root) {
         return Report::NotBuilt(None, error);
@@ -434,4 +436,72 @@ fn make<T>(done: io::Result<T>) -> Result<T, Errno> {
 fn own(path: &str, owner: Owner) -> Result<(), Errno> {
     let (uid, gid) = (Some(Uid::from_raw(owner.uid)), Some(Gid::from_raw(owner.gid)));
     fchownat(nix::fcntl::AT_FDCWD, path, uid, gid, AtFlags::AT_SYMLINK_NOFOLLOW)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::Command;
+
+    const INSIDE: &str = "HANDOFF_TEST_INSIDE";
+
+    /// Runs `work` in a mount namespace of its own, by running the test in it again.
+    fn in_own_namespace(test: &str, work: impl FnOnce(&Path)) {
+        if std::env::var_os(INSIDE).is_some() {
+            let scratch = tempfile::tempdir().unwrap();
+            return work(scratch.path());
+        }
+        if !Uid::effective().is_root() || !Command::new("unshare").args(["-m", "true"]).status().unwrap().success() {
+            return;
+        }
+        let mut command = Command::new("unshare");
+        command.arg("-m").arg(std::env::current_exe().unwrap());
+        let output = command.args(["--exact", test, "--nocapture"]).env(INSIDE, "1").output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() && said.contains("1 passed"), "{said}");
+    }
+
+    /// In one directory a mount with flags, and in that another.
+    fn mounts(scratch: &Path) -> [std::path::PathBuf; 3] {
+        let (one, two) = (scratch.join("a b"), scratch.join("a b/two"));
+        fs::create_dir(&one).unwrap();
+        let flags = MsFlags::MS_NOEXEC | MsFlags::MS_NODEV;
+        mount(Some("tmpfs"), &one, Some("tmpfs"), flags, None::<&str>).unwrap();
+        fs::create_dir(&two).unwrap();
+        mount(Some("tmpfs"), &two, Some("tmpfs"), MsFlags::empty(), None::<&str>).unwrap();
+        [scratch.to_owned(), one, two]
+    }
+
+    fn assert_read_only(directories: &[std::path::PathBuf]) {
+        for directory in directories {
+            let error = File::create(directory.join("file")).unwrap_err();
+            assert_eq!(number_of(&error), Errno::EROFS, "{}", directory.display());
+        }
+        let table = fs::read_to_string("/proc/self/mountinfo").unwrap();
+        let line = table.lines().find(|line| line.contains("a\\040b ")).unwrap();
+        assert!(line.contains("noexec") && line.contains("nodev"), "{line}");
+    }
+
+    #[test]
+    fn every_mount_becomes_read_only_in_one_call() {
+        in_own_namespace("platform::sandbox::linux::tests::every_mount_becomes_read_only_in_one_call", |scratch| {
+            let directories = mounts(scratch);
+            if all_read_only() == Err(Errno::ENOSYS) {
+                return;
+            }
+            assert_read_only(&directories);
+        });
+    }
+
+    #[test]
+    fn every_mount_becomes_read_only_on_an_older_kernel() {
+        in_own_namespace(
+            "platform::sandbox::linux::tests::every_mount_becomes_read_only_on_an_older_kernel",
+            |scratch| {
+                let directories = mounts(scratch);
+                each_read_only().unwrap();
+                assert_read_only(&directories);
+            },
+        );
+    }
 }

@@ -268,12 +268,45 @@ fn a_checker_that_hangs_is_stopped_with_all_that_it_started() {
     let start = Instant::now();
     assert_eq!(guest.judge(&[], &["/bin/sh", "-c", "setsid sleep 984 & exit 0"], &[]), Verdict::Passed);
     assert!(start.elapsed() < Duration::from_secs(5));
-    let processes = fs::read_dir("/proc").unwrap().filter_map(|entry| {
+    assert_eq!(processes("sleep 98"), [] as [String; 0]);
+}
+
+/// The command lines of this machine's processes that have these words in them.
+fn processes(words: &str) -> Vec<String> {
+    let lines = fs::read_dir("/proc").unwrap().filter_map(|entry| {
         let command = fs::read(entry.unwrap().path().join("cmdline")).ok()?;
         Some(String::from_utf8_lossy(&command).replace('\0', " "))
     });
-    let left: Vec<String> = processes.filter(|line| line.contains("sleep 98")).collect();
-    assert!(left.is_empty(), "{left:?}");
+    lines.filter(|line| line.contains(words)).collect()
+}
+
+#[test]
+fn nothing_goes_on_when_the_agent_is_killed() {
+    const TEST: &str = "nothing_goes_on_when_the_agent_is_killed";
+    if std::env::var_os(INSIDE).is_some() {
+        let guest = Guest::new(TEST).unwrap();
+        let script = "setsid sleep 977 & sleep 978";
+        panic!("{:?}", guest.judge(&[], &["/bin/sh", "-c", script], &[]));
+    }
+    if Guest::new(TEST).is_none() {
+        return;
+    }
+    // Killed, it cleans nothing up; so its scratch lies in ours.
+    let scratch = tempfile::tempdir().unwrap();
+    let mut agent = Command::new(std::env::current_exe().unwrap());
+    agent.args(["--exact", TEST, "--nocapture"]).env(INSIDE, "1").env("TMPDIR", scratch.path());
+    let mut agent = agent.stdout(std::process::Stdio::null()).spawn().unwrap();
+    let until = |wanted: usize| {
+        let end = Instant::now() + Duration::from_secs(8);
+        while processes("sleep 97").iter().filter(|line| line.starts_with("sleep")).count() != wanted {
+            assert!(Instant::now() < end, "{:?}", processes("sleep 97"));
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    };
+    until(2);
+    agent.kill().unwrap();
+    agent.wait().unwrap();
+    until(0);
 }
 
 #[test]

@@ -16,7 +16,7 @@ use std::fs;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-const MAX_SIZE: u64 = 1 << 20;
+const MAX_SIZE: u64 = 1_468_006;
 const MAX_MEMORY_KIB: u64 = 6 << 10;
 
 /// What begins a word of little-endian ELF64 at this place.

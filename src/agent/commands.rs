@@ -1,6 +1,7 @@
 //! The commands by hand: plan, apply, status, sources, rollback, reset.
 
 use super::arguments::Arguments;
+use super::judgement;
 use super::offer::{self, Offer, offer};
 use super::status::{Mode, Outcome, STATUS_PATH, Status, subject};
 use crate::class::{Class, Resolved};
@@ -139,6 +140,7 @@ pub(super) fn plan(
     let offer = run.offer(arguments, arguments.wait.unwrap_or_default())?.ok_or_else(|| run.none())?;
     let plan = run.plan(&offer)?;
     warn(err, &plan.warnings);
+    warn(err, &judgement::check(&run, &offer, &plan)?);
     if plan.is_empty() {
         tell(out, &format!("nothing to do: this guest is as {} says\n", one_line(&offer.place)));
         return Ok(0);
@@ -174,6 +176,7 @@ pub(super) fn apply_offer(run: &mut Run<'_>, offer: &Offer, mode: Mode, err: &mu
     let is_empty = plan.steps.is_empty() && plan.bookkeeping.is_empty();
     let (number, changes) = (plan.steps.len(), changes(&plan));
     let mut warnings = std::mem::take(&mut plan.warnings);
+    warnings.extend(judgement::check(run, offer, &plan)?);
     warnings.extend(commit::commit(run.root, &plan.take_steps())?.warnings);
     warnings.extend(crate::handoff::poke(&plan.pokes));
     warn(err, &warnings);

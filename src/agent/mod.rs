@@ -7,6 +7,7 @@ mod boot;
 mod commands;
 mod deferral;
 mod get;
+mod judgement;
 mod offer;
 mod ready;
 mod status;

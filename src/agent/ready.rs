@@ -1,9 +1,11 @@
 //! The command `ready`: waits until the appliance does what it is for, and says so in the status and on the console.
 
 use super::commands::warn;
+use super::offer;
 use super::status::{Ready, ReadyState, STATUS_PATH, Status, seconds};
-use crate::class::Class;
-use crate::error::{Class as Failure, Result, one_line};
+use crate::class::{Class, PortOf, Probe as Declared, Resolved};
+use crate::commit::state::State;
+use crate::error::{Class as Failure, Error, Result, one_line};
 use crate::guest::{GuestPath, View as _};
 use crate::handoff::ready::{self, Probe};
 use crate::platform;
@@ -12,8 +14,38 @@ use std::io::Write;
 use std::time::{Duration, Instant};
 
 /// What the class asks of an appliance that is ready, and how long that may take. `None`: it does not say.
-fn probes_of(_class: &Class) -> Option<(Vec<Probe>, Duration)> {
-    None
+///
+/// # Errors
+/// A port is that of a field, and the settings that were applied cannot be read or give it none.
+fn probes_of(root: &Root, class: &Class) -> Result<Option<(Vec<Probe>, Duration)>> {
+    let Some(asked) = &class.ready else { return Ok(None) };
+    let state = State::load(root)?;
+    let resolved = match state.generation {
+        0 => Resolved::default(),
+        generation => offer::committed(root, class, &state, generation)?.resolved,
+    };
+    let number = |port: &PortOf| {
+        resolved.port(port).ok_or_else(|| {
+            let problem = "the class asks at the port of a field that has no value";
+            Error::no_settings(
+                "ready",
+                problem,
+                "apply settings that give the field, or give it a default in the class",
+            )
+        })
+    };
+    let probe = |declared: &Declared| {
+        Ok(match declared {
+            Declared::Tcp(port) => Probe::Tcp { port: number(port)? },
+            Declared::Http { port, path, status } => {
+                Probe::Http { port: number(port)?, path: path.clone(), status: *status }
+            }
+            Declared::Unit(name) => Probe::Unit(name.to_string()),
+            Declared::Command(words) => Probe::Command(words.clone()),
+        })
+    };
+    let probes: Result<Vec<Probe>> = asked.probes.iter().map(probe).collect();
+    Ok(Some((probes?, asked.deadline)))
 }
 
 /// Waits. 0 when it is ready, 13 when it is not.
@@ -22,7 +54,7 @@ fn probes_of(_class: &Class) -> Option<(Vec<Probe>, Duration)> {
 /// The class cannot be read, or the status cannot be written.
 pub(super) fn ready(root: &Root, err: &mut dyn Write) -> Result<u8> {
     let class = Class::load(root)?;
-    let Some((probes, deadline)) = probes_of(&class) else {
+    let Some((probes, deadline)) = probes_of(root, &class)? else {
         let reason = "no probe is declared".to_owned();
         return finish(root, Ready { state: ReadyState::Ready, reason: Some(reason), milliseconds: 0 }, "", err);
     };

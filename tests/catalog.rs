@@ -367,6 +367,6 @@ fn postgresql_makes_the_roles_and_lets_them_in_until_they_leave_the_settings() {
 
     give(&["shop"]);
     roles();
-    assert!(login("reader").unwrap_err().contains("not permitted to log in"));
+    assert!(login("reader").unwrap_err().contains("password authentication failed"));
     assert_eq!(psql("127.0.0.1", "shop", "shop", &["-c", "SELECT count(*) FROM kept"]).as_deref(), Ok("0"));
 }

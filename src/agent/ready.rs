@@ -54,7 +54,15 @@ fn probes_of(root: &Root, class: &Class) -> Result<Option<(Vec<Probe>, Duration)
 /// The class cannot be read, or the status cannot be written.
 pub(super) fn ready(root: &Root, err: &mut dyn Write) -> Result<u8> {
     let class = Class::load(root)?;
-    let Some((probes, deadline)) = probes_of(root, &class)? else {
+    let declared = match probes_of(root, &class) {
+        Ok(declared) => declared,
+        Err(error) => {
+            // Whoever watches the status must not take silence for an appliance that is still on its way.
+            note(root, Ready { state: ReadyState::Failed, reason: Some(error.to_string()), milliseconds: 0 }, err)?;
+            return Err(error);
+        }
+    };
+    let Some((probes, deadline)) = declared else {
         let reason = "no probe is declared".to_owned();
         return finish(root, Ready { state: ReadyState::Ready, reason: Some(reason), milliseconds: 0 }, "", err);
     };

@@ -12,6 +12,22 @@ const JSON: &str = include_str!("operator/settings.json");
 const TOML: &str = include_str!("operator/settings.toml");
 const YAML: &str = include_str!("operator/settings.yaml");
 
+/// The class of these settings.
+const EDGE: &str = r#"version = 1
+class = "edge"
+release = "1"
+summary = "Takes requests"
+[fields.port]
+type = "port"
+required = true
+help = "Where"
+example = 8080
+[fields.pin]
+type = "secret"
+min_length = 4
+help = "Who may"
+"#;
+
 /// A desk: a directory with settings in each notation, where the tool and OpenSSH are run.
 struct Desk(tempfile::TempDir);
 
@@ -21,6 +37,8 @@ impl Desk {
         desk.write("lb.json", JSON);
         desk.write("lb.toml", TOML);
         desk.write("lb.yaml", YAML);
+        fs::create_dir_all(desk.path("catalog/edge")).unwrap();
+        desk.write("catalog/edge/class.toml", EDGE);
         desk
     }
 
@@ -73,14 +91,94 @@ impl Desk {
 fn good_settings_are_called_good_in_each_notation() {
     let desk = Desk::new();
     desk.handoff(&["check", "lb.json", "lb.toml", "lb.yaml"]).assert().success().stderr_eq(str![""]).stdout_eq(str![[r#"
-lb.json: good: instance lb-eu-1 serial 7, appliance haproxy 1, hostname lb-eu-1.example.net, 1 interface, 1 hosts line, 1 user, 1 service, 2 files, 1 field
-lb.toml: good: instance lb-eu-1 serial 7, appliance haproxy 1, hostname lb-eu-1.example.net, 1 interface, 1 hosts line, 1 user, 1 service, 2 files, 1 field
-lb.yaml: good: instance lb-eu-1 serial 7, appliance haproxy 1, hostname lb-eu-1.example.net, 1 interface, 1 hosts line, 1 user, 1 service, 2 files, 1 field
+lb.json: good: instance lb-eu-1 serial 7, appliance edge 1, hostname lb-eu-1.example.net, 1 interface, 1 hosts line, 1 user, 1 service, 2 files, 1 field
+lb.toml: good: instance lb-eu-1 serial 7, appliance edge 1, hostname lb-eu-1.example.net, 1 interface, 1 hosts line, 1 user, 1 service, 2 files, 1 field
+lb.yaml: good: instance lb-eu-1 serial 7, appliance edge 1, hostname lb-eu-1.example.net, 1 interface, 1 hosts line, 1 user, 1 service, 2 files, 1 field
 
 "#]]);
     let stdin = desk.handoff(&["check", "-", "--format", "yaml"]).stdin(YAML);
     stdin.assert().success().stdout_eq(str![[r#"
 standard input: good: [..]
+
+"#]]);
+}
+
+#[test]
+fn settings_are_held_against_their_class_by_every_command() {
+    let desk = Desk::new();
+    desk.key("key", "");
+    desk.write("bad.json", JSON.replace("8080", "80800"));
+    let refused = "handoff: bad.json: fields.port (line [..], column [..]): 80800 is not a whole number from 1 to 65535; write a whole number from 1 to 65535\n";
+    for line in ["check bad.json", "sign bad.json -k key", "pack bad.json -k key -o x.img", "try bad.json"] {
+        let arguments: Vec<&str> = line.split(' ').collect();
+        desk.handoff(&arguments).assert().code(12).stderr_eq(refused);
+    }
+    assert!(!desk.path("bad.json.sig").exists() && !desk.path("x.img").exists());
+    // What is secret is known from the class, and not by its name.
+    desk.write("pin.json", JSON.replace("\"port\": 8080", "\"port\": 8080, \"pin\": \"hidden-pin\""));
+    let shown = desk.handoff(&["inspect", "pin.json", "--show"]).assert().success();
+    let shown = String::from_utf8_lossy(&shown.get_output().stdout).into_owned();
+    assert!(shown.contains("\"pin\": \"<secret>\"") && !shown.contains("hidden-pin"), "{shown}");
+    desk.handoff(&["inspect", "bad.json"]).assert().code(12);
+    // The release that is asked for is not the one that there is.
+    desk.write("new.json", JSON.replace("\"version\": \"1\"", "\"version\": \"2\""));
+    desk.handoff(&["check", "new.json"]).assert().code(12).stderr_eq(str![[r#"
+handoff: new.json: appliance.version: is `2`, and this guest has release `1` of the class `edge`; write settings for this release, or start an image of the other one
+
+"#]]);
+}
+
+#[test]
+fn settings_without_a_class_at_hand_are_not_called_judged() {
+    let desk = Desk::new();
+    fs::remove_dir_all(desk.path("catalog")).unwrap();
+    desk.handoff(&["check", "lb.json"]).assert().success().stdout_eq(str![[r#"
+lb.json: good: [..] 1 field (fields and terminals not judged)
+
+"#]]).stderr_eq(str![[r#"
+handoff: lb.json: note: the class `edge` is not in the built-in catalog, so fields and terminals were not judged; name the class with --class
+
+"#]]);
+    desk.write("none.toml", "version = 1\n[fields]\nport = 1\n");
+    desk.handoff(&["check", "none.toml"]).assert().success().stderr_eq(str![[r#"
+handoff: none.toml: note: no `appliance.class` is given, so fields and terminals were not judged; name the class with --class
+
+"#]]);
+    fs::create_dir_all(desk.path("away/edge")).unwrap();
+    desk.write("away/edge/class.toml", EDGE);
+    desk.done(&["class", "build", "away/edge", "-o", "class.json"]);
+    for place in [
+        ["--class", "away/edge"],
+        ["--class", "away/edge/class.toml"],
+        ["--class", "class.json"],
+        ["--catalog", "away"],
+    ] {
+        desk.done(&["check", "lb.json", place[0], place[1]]);
+    }
+    desk.handoff(&["check", "lb.json", "--catalog", "nowhere"]).assert().code(2).stderr_eq(str![[r#"
+handoff: nowhere: is no directory; name the directory that holds the classes
+
+"#]]);
+}
+
+#[test]
+fn new_settings_are_good_as_they_are_for_every_class() {
+    let desk = Desk::new();
+    for class in ["edge", "haproxy", "nginx", "postgresql"] {
+        let catalog = if class == "edge" { "catalog" } else { concat!(env!("CARGO_MANIFEST_DIR"), "/catalog") };
+        let file = format!("new-{class}.toml");
+        desk.done(&["new", class, "-o", &file, "--catalog", catalog]);
+        desk.done(&["check", &file, "--catalog", catalog]);
+        desk.handoff(&["new", class, "-o", &file, "--catalog", catalog]).assert().code(2);
+    }
+    let edge = String::from_utf8(desk.read("new-edge.toml")).unwrap();
+    assert!(edge.contains("\nport = 8080\n") && edge.contains("\n# pin = "), "{edge}");
+    desk.handoff(&["catalog", "list"]).assert().success().stdout_eq(str![[r#"
+edge  1       Takes requests
+
+"#]]);
+    desk.handoff(&["catalog", "show", "edgy"]).assert().code(2).stderr_eq(str![[r#"
+handoff: edgy: is no class of catalog; name one of edge, or another catalog with --catalog
 
 "#]]);
 }
@@ -401,16 +499,30 @@ fn the_example_is_tried_out_and_leaves_nothing_behind() {
         assert!(text.contains(claim), "{claim} is not in {text}");
     }
     assert!(!text.contains("not-shown-in-a-plan"));
-    assert_eq!(fs::read_dir(desk.0.path()).unwrap().count(), 3, "only the settings are left");
+    assert_eq!(fs::read_dir(desk.0.path()).unwrap().count(), 4, "only the settings and the catalog are left");
 }
 
 #[test]
 fn own_settings_are_tried_out_too() {
     let desk = Desk::new();
     desk.handoff(&["try", "lb.yaml", "--keep"]).env("TMPDIR", desk.0.path()).assert().success();
-    let kept = fs::read_dir(desk.0.path()).unwrap().map(|entry| entry.unwrap().path()).find(|path| path.is_dir());
+    let kept =
+        fs::read_dir(desk.0.path()).unwrap().map(|entry| entry.unwrap().path()).find(|path| path.join("root").is_dir());
     let hostname = fs::read_to_string(kept.unwrap().join("root/etc/hostname")).unwrap();
     assert_eq!(hostname, "lb-eu-1.example.net\n");
+
+    // A class of the catalog, with its templates.
+    let catalog = concat!(env!("CARGO_MANIFEST_DIR"), "/catalog");
+    for name in ["lb", "web1", "db"] {
+        let file = format!("{catalog}/examples/shop/{name}.toml");
+        let tried = desk.handoff(&["try", &file, "--catalog", catalog]).env("TMPDIR", desk.0.path()).assert().success();
+        let text = String::from_utf8_lossy(&tried.get_output().stdout).into_owned();
+        for file in fs::read_to_string(&file).unwrap().lines().filter_map(|line| line.strip_prefix("class = ")) {
+            assert!(text.contains(&format!("the class {}, without its checks", file.trim_matches('"'))), "{text}");
+        }
+        assert!(text.contains("/etc/haproxy/haproxy.cfg") || name != "lb", "{text}");
+        assert!(!text.contains("a-secret-of-the"), "{text}");
+    }
 
     desk.write("bad.yaml", "version: 1\nusers:\n- name: ops\n  shell: /bin/none\n  groups: [none]\n");
     desk.handoff(&["try", "bad.yaml"]).assert().code(12).stderr_eq(str![[r#"

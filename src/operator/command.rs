@@ -1,7 +1,8 @@
 //! The command line of `handoff`: what can be asked, and which function answers it.
 
 use super::boot::{ImageFormat, Kernel, Machine};
-use super::catalog::command::{self as catalog_command, ClassCommand};
+use super::catalog::command::{self as catalog_command, CatalogCommand, ClassCommand, New};
+use super::catalog::judge::{self, Classes, Found};
 use super::disk::Format;
 use super::inspect::Manner;
 use super::output::{self, Listener, Readers, unprintable};
@@ -10,8 +11,8 @@ use super::sign::SigningKey;
 use super::written::{Notation, Written, summary};
 use super::{boot, inspect, pack, trial, trust_line};
 use crate::agent;
-use crate::error::{Error, Result};
-use crate::settings::Mac;
+use crate::error::{Error, Result, one_line};
+use crate::settings::{Mac, Settings};
 use crate::trust::{MAX_TRUSTED_KEYS, TrustedKeys, Uuid};
 use clap::{Args, Parser, Subcommand};
 use std::ffi::OsString;
@@ -93,7 +94,13 @@ Example:
   handoff boot appliance.qcow2 --disk lb.img --ssh-port 2222
   handoff boot root.img --disk lb.img --kernel vmlinuz --initrd initrd.img --pid1")]
     Boot(Box<Boot>),
-    /// Build a class of appliances, and say what it takes
+    /// Make settings for a class to begin with: all its fields, with defaults and what they mean
+    #[command(after_long_help = "Example:\n  handoff new haproxy -o lb.toml\n  handoff check lb.toml")]
+    New(New),
+    /// List the classes of appliances, and show what one takes
+    #[command(subcommand, after_long_help = "Example:\n  handoff catalog list\n  handoff catalog show haproxy")]
+    Catalog(CatalogCommand),
+    /// Build a class of appliances, or print its schema or its documentation
     #[command(
         subcommand,
         after_long_help = "Example:\n  handoff class build catalog/haproxy -o image/usr/lib/handoff/class.json"
@@ -109,6 +116,8 @@ struct Check {
     /// How they are written, where the name does not tell
     #[arg(long, value_name = "NOTATION")]
     format: Option<Notation>,
+    #[command(flatten)]
+    classes: Classes,
 }
 
 #[derive(Debug, Args)]
@@ -133,6 +142,8 @@ struct Sign {
     /// Where to write the signature; without it, beside the JSON
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
+    #[command(flatten)]
+    classes: Classes,
 }
 
 #[derive(Debug, Args)]
@@ -154,6 +165,8 @@ struct Pack {
     /// Make a disk without a signature, for a guest whose image says that it needs none
     #[arg(long)]
     unsigned: bool,
+    #[command(flatten)]
+    classes: Classes,
 }
 
 #[derive(Debug, Args)]
@@ -169,6 +182,8 @@ struct Inspect {
     /// Print JSON, for programs
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    classes: Classes,
 }
 
 #[derive(Debug, Args)]
@@ -187,6 +202,8 @@ struct Try {
     /// Leave the directory that the trial was made in
     #[arg(long)]
     keep: bool,
+    #[command(flatten)]
+    classes: Classes,
 }
 
 #[derive(Debug, Args)]
@@ -251,14 +268,16 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, out: &mut dyn Write, e
     };
     let out = &mut Listener(out);
     let mut failures = match cli.command {
-        Command::Check(check) => check_all(&check, out),
+        Command::Check(check) => check_all(&check, out, err),
         Command::Convert(asked) => failure(convert(&asked, out)),
-        Command::Sign(asked) => failure(sign(&asked, out)),
-        Command::Pack(asked) => failure(pack_disk(&asked, out)),
+        Command::Sign(asked) => failure(sign(&asked, out, err)),
+        Command::Pack(asked) => failure(pack_disk(&asked, out, err)),
         Command::Inspect(asked) => failure(inspect_disk(&asked, out)),
         Command::Trust(asked) => failure(trust_line::run(&asked.key, asked.principal.as_deref(), out)),
-        Command::Try(asked) => failure(trial::run(asked.file.as_deref(), asked.keep, &agent::run, out)),
+        Command::Try(asked) => failure(trial::run(asked.file.as_deref(), &asked.classes, asked.keep, &agent::run, out)),
         Command::Boot(asked) => failure(boot_machine(*asked, out)),
+        Command::New(asked) => failure(catalog_command::new(asked, out)),
+        Command::Catalog(asked) => failure(catalog_command::catalog(asked, out)),
         Command::Class(asked) => failure(catalog_command::class(asked, out)),
     };
     failures.extend(out.flush().map_err(unprintable).err());
@@ -273,12 +292,27 @@ fn failure(result: Result<()>) -> Vec<Error> {
     result.err().into_iter().collect()
 }
 
-fn check_all(asked: &Check, out: &mut dyn Write) -> Vec<Error> {
+/// Holds settings against their class. Where there is none, a note says what was not judged.
+fn judge(classes: &Classes, name: &str, settings: &Settings, err: &mut dyn Write) -> Result<Found> {
+    let found = classes.judge(name, settings)?;
+    if let Found::Missing(reason) = &found {
+        // A note that nobody can read is no reason to fail.
+        drop(writeln!(err, "handoff: {}", one_line(&judge::note(name, reason))));
+    }
+    Ok(found)
+}
+
+fn check_all(asked: &Check, out: &mut dyn Write, err: &mut dyn Write) -> Vec<Error> {
     let mut failures = Vec::new();
     for file in &asked.files {
         let checked = Written::read(file, asked.format).and_then(|written| {
             let settings = written.settings()?;
-            writeln!(out, "{}: good: {}", written.name(), summary(&settings)).map_err(unprintable)
+            let found = judge(&asked.classes, written.name(), &settings, err)?;
+            let unjudged = match found {
+                Found::Missing(_) => " (fields and terminals not judged)",
+                _ => "",
+            };
+            writeln!(out, "{}: good: {}{unjudged}", written.name(), summary(&settings)).map_err(unprintable)
         });
         failures.extend(checked.err());
     }
@@ -297,9 +331,9 @@ fn convert(asked: &Convert, out: &mut dyn Write) -> Result<()> {
     }
 }
 
-fn sign(asked: &Sign, out: &mut dyn Write) -> Result<()> {
+fn sign(asked: &Sign, out: &mut dyn Write, err: &mut dyn Write) -> Result<()> {
     let written = Written::read(&asked.file, None)?;
-    written.settings()?;
+    judge(&asked.classes, written.name(), &written.settings()?, err)?;
     if let Some(path) = &asked.output {
         let json = written.json_path().unwrap_or_else(|| asked.file.clone());
         output::check_apart(path, &[&asked.file, &json, &asked.key])?;
@@ -307,9 +341,9 @@ fn sign(asked: &Sign, out: &mut dyn Write) -> Result<()> {
     pack::sign(&written, &SigningKey::open(&asked.key)?, asked.output.as_deref(), out)
 }
 
-fn pack_disk(asked: &Pack, out: &mut dyn Write) -> Result<()> {
+fn pack_disk(asked: &Pack, out: &mut dyn Write, err: &mut dyn Write) -> Result<()> {
     let written = Written::read(&asked.file, None)?;
-    written.settings()?;
+    judge(&asked.classes, written.name(), &written.settings()?, err)?;
     let from = match (&asked.sig, &asked.key, asked.unsigned) {
         (Some(file), ..) => SignatureFrom::File(file.clone()),
         (_, Some(key), _) => SignatureFrom::Key(SigningKey::open(key)?),
@@ -333,7 +367,7 @@ fn inspect_disk(asked: &Inspect, out: &mut dyn Write) -> Result<()> {
         }
         None => None,
     };
-    inspect::run(&asked.disk, keys.as_ref(), Manner { show: asked.show, json: asked.json }, out)
+    inspect::run(&asked.disk, keys.as_ref(), &asked.classes, Manner { show: asked.show, json: asked.json }, out)
 }
 
 fn boot_machine(asked: Boot, out: &mut dyn Write) -> Result<()> {

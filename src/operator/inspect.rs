@@ -1,7 +1,9 @@
 //! `handoff inspect`: what a disk holds, who signed it, and whether a given set of keys trusts it.
 
+use super::catalog::judge::{Classes, Found};
 use super::output::unprintable;
 use super::{mask, written};
+use crate::class::Class;
 use crate::error::{Error, Result, one_line};
 use crate::settings::Settings;
 use crate::settings::document::Node;
@@ -31,6 +33,10 @@ struct Findings {
     trusted: Option<Result<String>>,
     document: Result<Node>,
     settings: Result<Settings>,
+    /// The class that judged the settings, where it was found.
+    class: Option<Class>,
+    /// Why no class judged what only a class can.
+    unjudged: Option<String>,
 }
 
 enum Signature {
@@ -50,14 +56,20 @@ enum Signature {
 /// # Errors
 /// Nothing to look at, a signature that does not fit, keys that do not trust it, or settings that are not good. All
 /// findings are printed before.
-pub fn run(path: &Path, keys: Option<&TrustedKeys>, manner: Manner, out: &mut dyn Write) -> Result<()> {
-    let findings = look(path, keys)?;
+pub fn run(
+    path: &Path,
+    keys: Option<&TrustedKeys>,
+    classes: &Classes,
+    manner: Manner,
+    out: &mut dyn Write,
+) -> Result<()> {
+    let findings = look(path, keys, classes)?;
     let text = if manner.json { findings.json(manner) } else { findings.text(manner) };
     out.write_all(text.as_bytes()).map_err(unprintable)?;
     findings.verdict()
 }
 
-fn look(path: &Path, keys: Option<&TrustedKeys>) -> Result<Findings> {
+fn look(path: &Path, keys: Option<&TrustedKeys>, classes: &Classes) -> Result<Findings> {
     let spec = Spec::File(path.to_owned());
     let Some(found) = source::load(&spec, &Places::default())? else {
         return Err(Error::usage(path.display(), "is not there", "name a settings disk or a settings.json"));
@@ -80,11 +92,21 @@ fn look(path: &Path, keys: Option<&TrustedKeys>) -> Result<Findings> {
         Ok(document) => Settings::from_document(document).map_err(|error| error.within(&place)),
         Err(error) => Err(error.clone()),
     };
+    let found = match &settings {
+        Ok(settings) => classes.find(settings)?,
+        Err(_) => Found::NotNeeded,
+    };
+    let class = found.class().cloned();
+    let unjudged = if let Found::Missing(reason) = found { Some(reason) } else { None };
+    let settings = settings.and_then(|settings| match &class {
+        Some(class) => class.resolve(&settings).map(|_| settings).map_err(|error| error.within(&place)),
+        None => Ok(settings),
+    });
     let (settings_len, digest) = (blob.settings().len(), blob.digest().to_string());
     let trusted = keys.map(|keys| {
         verify(&place, blob, Requirement::Signature, keys, None, now()).map(|verified| verified.authority().to_string())
     });
-    Ok(Findings { place, settings_len, digest, signature, trusted, document, settings })
+    Ok(Findings { place, settings_len, digest, signature, trusted, document, settings, class, unjudged })
 }
 
 /// The time at the operator's desk, where the clock is believed.
@@ -136,10 +158,13 @@ impl Findings {
             }
             Err(error) => say("holds", format!("settings that are NOT good: {}: {}", error.object(), error.problem())),
         }
+        if let Some(reason) = &self.unjudged {
+            say("not judged", format!("fields and terminals: {reason}"));
+        }
         let mut text: String = lines.iter().map(|line| one_line(line) + "\n").collect();
         if let (true, Ok(document)) = (manner.show, &self.document) {
             text.push('\n');
-            text.push_str(&mask::shown(document));
+            text.push_str(&mask::shown(document, self.class.as_ref()));
         }
         text
     }
@@ -171,6 +196,7 @@ impl Findings {
             "authority": self.trusted.as_ref().and_then(|trusted| trusted.as_ref().ok()),
             "good": settings.is_some(),
             "problem": problem(self.settings.as_ref().err()),
+            "not_judged": self.unjudged,
             "instance": instance.map(|instance| json!({
                 "id": instance.id.to_string(),
                 "serial": instance.serial,
@@ -182,7 +208,7 @@ impl Findings {
             })),
         });
         if let (true, Ok(document), Some(all)) = (manner.show, &self.document, all.as_object_mut()) {
-            let shown = serde_json::from_str(&mask::shown(document)).unwrap_or(Json::Null);
+            let shown = serde_json::from_str(&mask::shown(document, self.class.as_ref())).unwrap_or(Json::Null);
             all.insert("settings".into(), shown);
         }
         format!("{all:#}\n")

@@ -1,6 +1,7 @@
 //! `handoff class build`: a class file and its templates become the one file that is baked into the image.
 
-use crate::class::{Class, Template};
+use super::words;
+use crate::class::{Class, Field, Kind, Pattern, Scalar, Template};
 use crate::document::{Entry, Format, Node, Value};
 use crate::error::{Error, Result};
 use crate::operator::{convert, output, toml};
@@ -92,6 +93,19 @@ pub fn build(source: &Source) -> Result<Built> {
     Ok(Built { class, json: convert::to_json_in_order(&document), sources })
 }
 
+/// Reads what was built before.
+///
+/// # Errors
+/// It is not there, or no class file.
+pub fn read_built(path: &Path) -> Result<Built> {
+    let Some(text) = text_of(path)? else {
+        return Err(Error::usage(path.display(), "is not there", "name the directory of a class, or its class.json"));
+    };
+    let read = || Class::read(&crate::document::read(text.as_bytes(), &FORMAT)?, &FORMAT);
+    let class = read().map_err(|error| error.within(path.display()))?;
+    Ok(Built { class, json: text.into_bytes(), sources: Vec::new() })
+}
+
 /// The reader of TOML speaks of settings, which are what it usually reads.
 fn renamed(error: &Error) -> Error {
     let object = error.object().strip_prefix("settings ").unwrap_or(error.object());
@@ -166,7 +180,37 @@ fn check_words(class: &Class) -> Result<()> {
     if class.summary.is_empty() {
         return missing("summary", "say in one line what the appliance is");
     }
+    for field in &class.fields {
+        if words::is_needed(field, &class.fields) && field.example.is_none() {
+            let problem = "must be given by every settings, and has no `example`";
+            let remedy = "add one: `handoff new` writes it into new settings";
+            return Err(Error::invalid(format_args!("fields.{}", field.name), problem, remedy));
+        }
+        check_patterns(field, &format!("fields.{}", field.name))?;
+    }
     Ok(())
+}
+
+/// Refuses patterns that mean something else, or nothing, to a validator of JSON Schema.
+fn check_patterns(field: &Field, path: &str) -> Result<()> {
+    let pattern = match &field.kind {
+        Kind::Table { columns, .. } => {
+            return columns.iter().try_for_each(|one| check_patterns(one, &format!("{path}.columns.{}", one.name)));
+        }
+        Kind::One(Scalar::String { pattern, .. }) | Kind::List { items: Scalar::String { pattern, .. }, .. } => pattern,
+        _ => return Ok(()),
+    };
+    let text = pattern.as_ref().map(Pattern::as_str).unwrap_or_default();
+    let groups = text.match_indices("(?").all(|(at, _)| text.get(at..).is_some_and(|rest| rest.starts_with("(?:")));
+    let foreign = ["[:", "\\A", "\\z", "\\x{", "\\u", "\\U", "\\b{", "\\<", "\\>", "\\p", "\\P", "&&", "--", "~~"];
+    match foreign.iter().find(|part| text.contains(*part)) {
+        None if groups => Ok(()),
+        found => Err(Error::invalid(
+            format_args!("{path}.pattern"),
+            format_args!("has `{}`, which a JSON Schema reads otherwise", found.unwrap_or(&"(?")),
+            "write it with characters, [ ], ( ), (?: ), |, *, +, ? and { } alone",
+        )),
+    }
 }
 
 /// Whether a template is one, and names only what there is.

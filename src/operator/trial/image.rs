@@ -1,7 +1,9 @@
 //! The image of the trial: as much of a Debian root as settings touch, without anything that runs.
 
+use crate::class::Class;
 use crate::document::Value;
 use crate::error::Result;
+use crate::operator::catalog::judge::Found;
 use crate::settings::Settings;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
@@ -122,12 +124,46 @@ fn class_for(settings: &Settings) -> String {
     format!("{{ \"version\": 1, \"class\": \"{name}\", \"fields\": {{ {fields} }} }}\n")
 }
 
+/// Units, users and groups that a class speaks of, which its own image would have.
+fn class_parts(root: &Path, class: &Class) -> io::Result<()> {
+    let changed = class.templates.iter().flat_map(|template| template.reload.iter().chain(&template.restart));
+    for unit_name in class.services.iter().chain(changed) {
+        if !root.join("usr/lib/systemd/system").join(unit_name.as_str()).exists() {
+            unit(root, unit_name.as_str(), "WantedBy=multi-user.target\n")?;
+        }
+    }
+    for (file, rest) in [("etc/group", ""), ("etc/passwd", ":/nonexistent:/usr/sbin/nologin")] {
+        let mut text = fs::read_to_string(root.join(file))?;
+        for (number, template) in (900..).zip(&class.templates) {
+            let name = if rest.is_empty() { &template.group } else { &template.owner };
+            if text.lines().any(|line| line.split(':').next() == Some(name.as_str())) {
+                continue;
+            }
+            text.push_str(&match rest {
+                "" => format!("{name}:x:{number}:\n"),
+                rest => format!("{name}:x:{number}:{number}:{rest}\n"),
+            });
+        }
+        write(root, file, 0o644, text.as_bytes())?;
+    }
+    Ok(())
+}
+
+/// The class without the commands that judge its files: the programs are in its own image, and not here.
+fn without_checks(json: &[u8]) -> String {
+    let mut class: serde_json::Value = serde_json::from_slice(json).unwrap_or_default();
+    for template in class.get_mut("templates").and_then(serde_json::Value::as_array_mut).into_iter().flatten() {
+        template.as_object_mut().and_then(|template| template.remove("check"));
+    }
+    class.to_string()
+}
+
 /// Makes the image in an empty directory, with this line as its only trusted key. Services, time zone, class and machine
 /// that the settings speak of are there too, so that a trial need not be of the example.
 ///
 /// # Errors
 /// The directory cannot be written.
-pub(super) fn make(root: &Path, trusted_key: &str, settings: &Settings) -> io::Result<()> {
+pub(super) fn make(root: &Path, trusted_key: &str, settings: &Settings, found: &Found) -> io::Result<()> {
     for directory in DIRECTORIES {
         fs::create_dir_all(root.join(directory))?;
     }
@@ -158,7 +194,13 @@ pub(super) fn make(root: &Path, trusted_key: &str, settings: &Settings) -> io::R
         make_parent(&path)?;
         symlink(target, path)?;
     }
-    let class = class_for(settings);
+    let class = match found {
+        Found::Class(built) => {
+            class_parts(root, &built.class)?;
+            without_checks(&built.json)
+        }
+        _ => class_for(settings),
+    };
     write(root, "usr/lib/handoff/class.json", 0o644, class.as_bytes())?;
     write(root, "usr/lib/handoff/trusted-keys", 0o644, format!("{trusted_key}\n").as_bytes())?;
     if let Some(machine) = settings.instance.as_ref().and_then(|instance| instance.machine.as_ref()) {

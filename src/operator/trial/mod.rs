@@ -4,6 +4,7 @@
 mod image;
 mod scratch;
 
+use super::catalog::judge::{Classes, Found};
 use super::disk::{self, Format};
 use super::output::{self, Readers, unprintable};
 use super::sign::SigningKey;
@@ -29,7 +30,7 @@ const NOT_VERIFIED: u8 = 11;
 ///
 /// # Errors
 /// The settings are not good, do not fit on the scratch root, or one of the claims does not hold.
-pub fn run(settings: Option<&Path>, keep: bool, agent: &Agent, out: &mut dyn Write) -> Result<()> {
+pub fn run(settings: Option<&Path>, classes: &Classes, keep: bool, agent: &Agent, out: &mut dyn Write) -> Result<()> {
     let scratch = Scratch::new(keep)?;
     let file = match settings {
         Some(path) => path.to_owned(),
@@ -41,6 +42,11 @@ pub fn run(settings: Option<&Path>, keep: bool, agent: &Agent, out: &mut dyn Wri
     };
     let written = Written::read(&file, None)?;
     let settings_read = written.settings()?;
+    // The example brings fields of its own, and no class.
+    let found = match settings {
+        Some(_) => classes.judge(written.name(), &settings_read)?,
+        None => Found::NotNeeded,
+    };
     let key = SigningKey::random("operator@trial")?;
     writeln!(out, "An appliance is configured, in {}.", scratch.path().display()).map_err(unprintable)?;
     let mut trial = Trial {
@@ -52,7 +58,7 @@ pub fn run(settings: Option<&Path>, keep: bool, agent: &Agent, out: &mut dyn Wri
         out,
         number: 0,
     };
-    trial.prepare(&written, &settings_read)?;
+    trial.prepare(&written, &settings_read, &found)?;
     let untouched = trial.picture()?;
     trial.first_run(&settings_read, &untouched)?;
     trial.second_run()?;
@@ -86,7 +92,7 @@ struct Answer {
 }
 
 impl Trial<'_> {
-    fn prepare(&mut self, written: &Written, settings: &Settings) -> Result<()> {
+    fn prepare(&mut self, written: &Written, settings: &Settings, found: &Found) -> Result<()> {
         self.heading("The settings")?;
         self.say(&format!("{}: good: {}", written.name(), summary(settings)))?;
 
@@ -100,12 +106,19 @@ impl Trial<'_> {
                 "set TMPDIR to another place",
             )
         };
-        image::make(&self.root, &line, settings).map_err(failed)?;
+        image::make(&self.root, &line, settings, found).map_err(failed)?;
         self.pack(written.json().into_owned())?;
         let size = std::fs::metadata(&self.disk).map_or(0, |metadata| metadata.len());
         self.say(&format!("/usr/lib/handoff/trusted-keys: {line}"))?;
         self.say(&format!("{}: a raw disk of {size} bytes, signed with that key", self.disk.display()))?;
-        self.say("root: a small Debian that trusts that key alone")
+        self.say("root: a small Debian that trusts that key alone")?;
+        match found {
+            Found::Class(built) => {
+                self.say(&format!("/usr/lib/handoff/class.json: the class {}, without its checks", built.class.name))
+            }
+            Found::Missing(reason) => self.say(&format!("/usr/lib/handoff/class.json: takes any field, for {reason}")),
+            Found::NotNeeded => Ok(()),
+        }
     }
 
     fn first_run(&mut self, settings: &Settings, empty: &Picture) -> Result<()> {
@@ -339,7 +352,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a.toml");
         fs::write(&path, "version = 1\nhostname = \"lb\"\n").unwrap();
-        let result = run(Some(&path), false, agent, &mut out);
+        let result = run(Some(&path), &Classes::default(), false, agent, &mut out);
         (result, String::from_utf8(out).unwrap())
     }
 

@@ -1,6 +1,7 @@
 //! Hostile texts in templates, read by the programs that the templates are for: each reads exactly that text, or it was refused.
 //! Where a program is not there, its test says so and passes.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr, missing_docs)]
+#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::print_stderr, clippy::unwrap_used)]
+#![allow(missing_docs)]
 
 use handoff::render::templates::{MAX_RENDERED, Syntax, Template, render};
 use minijinja::Value;
@@ -337,7 +338,7 @@ fn systemd_reads_exactly_the_text() {
     }
     let scratch = scratch();
     let refused = |text: &str| text.contains('$') || controls(text, &['\n', '\t']);
-    let line = "Environment=A{{ n }}={{ text }} {{ \"B\" ~ n ~ \"=\" ~ text }}";
+    let line = "Environment=A{{ n }}={{ text }} {{ \"B\" + n | text + \"=\" + text }}";
     let (environment, carried) = lines(Syntax::Systemd, line, refused);
     let unit = |name: &str, text: &str| fs::write(scratch.path().join(name), text).unwrap();
     for target in ["basic.target", "shutdown.target"] {

@@ -1,9 +1,9 @@
 //! The filters and tests of templates. Few, and none that could print a text without its quotes: what a filter makes of a text is
 //! a text again, with the one exception of [`sql::identifier`], which quotes for itself.
 
-use super::Refused;
 use super::scram;
 use super::syntax::{Syntax, sql};
+use super::{Refused, boolean};
 use crate::document::Refusal;
 use minijinja::value::ValueKind;
 use minijinja::{Environment, Error, ErrorKind, State, Value};
@@ -18,7 +18,7 @@ const MAX_SEPARATOR: usize = 8;
 
 /// The filters of a template for this syntax.
 pub(super) fn names(syntax: Syntax) -> Vec<&'static str> {
-    let mut names = vec!["join", "kib", "length", "mib", "scram", "seconds"];
+    let mut names = vec!["join", "kib", "length", "mib", "scram", "seconds", "text"];
     match syntax {
         Syntax::Sql => names.push("identifier"),
         Syntax::Haproxy => names.push("log_format"),
@@ -36,6 +36,7 @@ pub(super) fn register(environment: &mut Environment<'_>, syntax: Syntax) {
     environment.add_filter("join", join);
     environment.add_filter("length", length);
     environment.add_filter("scram", scram_verifier);
+    environment.add_filter("text", as_text);
     environment.add_filter("seconds", |value: &Value| whole(value, 1000, "a whole number of seconds"));
     environment.add_filter("kib", |value: &Value| whole(value, 1 << 10, "a whole number of KiB"));
     environment.add_filter("mib", |value: &Value| whole(value, 1 << 20, "a whole number of MiB"));
@@ -59,6 +60,15 @@ fn text(value: &Value) -> Result<&str, Error> {
 
 fn defined(value: &Value) -> Result<&Value, Error> {
     if value.is_undefined() { Err(Error::from(ErrorKind::UndefinedError)) } else { Ok(value) }
+}
+
+/// The number, boolean or safe string as a text, to be joined with others: `host + ":" + port | text`.
+fn as_text(value: &Value) -> Result<String, Error> {
+    match defined(value)?.kind() {
+        ValueKind::Number => Ok(value.to_string()),
+        ValueKind::Bool => Ok(boolean(value).to_owned()),
+        _ => text(value).map(str::to_owned),
+    }
 }
 
 /// The number in units of `size`. A fraction is refused: what is rounded is not what the operator wrote.

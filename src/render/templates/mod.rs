@@ -3,9 +3,9 @@
 //!
 //! What `{{ }}` prints is quoted by its type, not by what the template says: numbers, booleans and *safe* strings
 //! (`Value::from_safe_string`, for types whose alphabet holds nothing special) as they are, every other string through
-//! [`Syntax::quote`], and all else not at all. `minijinja`'s own escaping stays off. So what is made of a text (`~`, `+`,
-//! a slice) is a text again, and is quoted as a whole where it is printed; only of safe strings is the result safe. Undefined
-//! names are errors wherever they stand. Errors never hold a value.
+//! [`Syntax::quote`], and all else not at all. `minijinja`'s own escaping stays off. So what is made of a text (`+`, a slice) is
+//! a text again, and is quoted as a whole where it is printed; only of safe strings is the result safe. Undefined names are errors
+//! wherever they stand. [`check`] refuses `~`, which makes texts of what is not set and of lists. Errors never hold a value.
 
 mod filters;
 mod scan;

@@ -45,6 +45,10 @@ fn names(tokens: &[&str], syntax: Syntax) -> Result<(), Refusal> {
     let known = filters::names(syntax);
     for (at, token) in tokens.iter().enumerate() {
         let next = |by: usize| tokens.get(at.saturating_add(by)).copied().unwrap_or_default();
+        if *token == "~" {
+            let problem = "`~` is used, which also makes texts of lists and of what is not set";
+            return Err(Refusal::new(problem, "join texts with +, and make them of numbers with the filter text"));
+        }
         if *token == "|" && !known.contains(&next(1)) {
             let problem = format!("`{}` is not a filter of templates for {}", next(1), syntax.name());
             return Err(Refusal::new(problem, format!("use one of {}", known.join(", "))));
@@ -150,6 +154,7 @@ mod tests {
             ("\n{% if a is\n not defined %}", "defined"),
             ("{% raw %}{{ x }}{% endraw %}\n{{ a is safe }}", "safe"),
             ("{# #}\n{{ 'a' | e }}", "e"),
+            ("\n{{ 'a~' ~ b }}", "~"),
         ] {
             let (line, problem) = refused(text);
             assert!(line == 2 && problem.starts_with(&format!("`{word}`")), "{text} {line} {problem}");

@@ -63,7 +63,7 @@ impl Sink {
         }
         if self.open.is_some() {
             let problem = "a text is printed inside quotes, and it brings its own";
-            let remedy = "take the quotes of the template away; join texts inside the braces: `{{ \"to \" ~ name }}`";
+            let remedy = "take the quotes of the template away; join texts inside the braces: `{{ \"to \" + name }}`";
             return Err(Refusal::new(problem, remedy));
         }
         // No character is longer than four bytes, and a line may be as long as the file.
@@ -72,7 +72,7 @@ impl Sink {
             Some(last) if !last.is_whitespace() && !(self.surroundings.after)(last) => {
                 let problem =
                     format!("a text is printed right after `{last}`, where its quotes may not be read as quotes");
-                let remedy = "put a space before it, or join texts inside the braces: `{{ \"to \" ~ name }}`";
+                let remedy = "put a space before it, or join texts inside the braces: `{{ \"to \" + name }}`";
                 Err(Refusal::new(problem, remedy))
             }
             _ => Ok(()),

@@ -49,6 +49,12 @@ fn texts_are_quoted_and_safe_values_are_bare() {
 }
 
 #[test]
+fn a_statement_on_its_own_line_leaves_no_line_behind_and_the_last_line_ends() {
+    let text = "a\n  {% if on %}\n  b\n  {% endif %}\n  c {% if on %}d{% endif +%}\n";
+    assert_eq!(rendered(text, Syntax::Plain), "a\n  b\n  c d\n");
+}
+
+#[test]
 fn what_is_made_of_a_text_is_a_text() {
     for (expression, expected) in [
         ("text ~ ':' ~ port", "'it''s:8080'"),
@@ -209,6 +215,10 @@ fn filters_do_what_their_names_say() {
         rendered("{{ ports | join(', ') }} {{ names | length }} {{ [mode, 1] | join(':') }}", Syntax::Plain),
         "80, 443 2 http:1"
     );
+    assert_eq!(
+        rendered("{{ text + ':' + port | text }} {{ on | text }} {{ mode | text }}", Syntax::Sql),
+        "'it''s:8080' 'true' 'http'"
+    );
     assert_eq!(rendered("{{ text | identifier }}", Syntax::Sql), "\"it's\"");
     assert_eq!(rendered("{{ '50%' | log_format }}", Syntax::Haproxy), "'50%%'");
     assert!(rendered("{{ 'x' | scram('app') }}", Syntax::Sql).starts_with(r"E'SCRAM-SHA-256\x244096:"));
@@ -219,6 +229,8 @@ fn filters_do_what_their_names_say() {
         "{{ 1.5 | mib }}",
         "{{ unset | mib }}",
         "{{ unset | length }}",
+        "{{ unset | text }}",
+        "{{ names | text }}",
         "{{ port | length }}",
         "{{ names | join(',') }}",
         "{{ ports | join(';') }}",
@@ -283,6 +295,9 @@ const EXPRESSIONS: &[&str] = &[
     "{'k': t}",
     "[t]",
     "t | log_format | identifier",
+    "t | text",
+    "s | text",
+    "s + t | text",
 ];
 
 proptest! {

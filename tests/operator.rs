@@ -123,7 +123,7 @@ fn settings_are_held_against_their_class_by_every_command() {
     // The release that is asked for is not the one that there is.
     desk.write("new.json", JSON.replace("\"version\": \"1\"", "\"version\": \"2\""));
     desk.handoff(&["check", "new.json"]).assert().code(12).stderr_eq(str![[r#"
-handoff: new.json: appliance.version: is `2`, and this guest has release `1` of the class `edge`; write settings for this release, or start an image of the other one
+handoff: new.json: appliance.version: is `2`, and the class `edge` here has release `1`; write settings for this release, or use the other one
 
 "#]]);
 }

@@ -178,7 +178,7 @@ fn counted<'n>(at: &At<'n>, counts: &RangeInclusive<u64>) -> Result<Vec<At<'n>>>
         let (least, most) = (counts.start(), counts.end());
         return at.refuse(
             format_args!("has {count} items, and not {least} to {most}"),
-            format_args!("write {least} to {most}"),
+            format_args!("write {least} to {most} items"),
         );
     }
     Ok(items)
@@ -234,13 +234,23 @@ pub(super) fn settle<'n>(
             Required::No => None,
             Required::Always => Some(format!("has no `{name}`")),
             Required::If { field: other, is } => is_same_scalar(is, column_of(&values, other))
-                .then(|| format!("has no `{name}`, which `{other}` as it is asks for")),
+                .then(|| format!("has no `{name}`, which must be given when `{other}` is {}", scalar_text(is))),
         };
         if let Some(problem) = needed.filter(|_| column_of(&values, name).is_none()) {
             missing(problem, format!("add `{name}`: {}", field.help))?;
         }
     }
     Ok(values)
+}
+
+/// A scalar of the class as it is written, for an error.
+fn scalar_text(node: &Node) -> String {
+    match node.value() {
+        Written::Text(text) => format!("`{text}`"),
+        Written::Number(number) => number.to_string(),
+        Written::Bool(value) => value.to_string(),
+        _ => String::new(),
+    }
 }
 
 /// Two equal items, by their numbers.
@@ -307,14 +317,19 @@ pub(super) fn declared_all(at: &At<'_>, column: bool) -> Result<Vec<Field>> {
     }
     for field in &fields {
         let Required::If { field: other, is } = &field.required else { continue };
-        let names = fields.iter().any(|candidate| candidate.name == *other);
-        let scalar = matches!(is.value(), Written::Bool(_) | Written::Text(_) | Written::Number(_));
-        if !names || !scalar || *other == field.name {
+        // Only types whose values are written in one way can be compared with what the class writes.
+        let other = fields.iter().find(|candidate| candidate.name == *other && candidate.name != field.name);
+        let other = other.filter(|other| {
+            use Scalar::{Boolean, Enum, Integer, Port, String};
+            matches!(other.kind, Kind::One(Boolean | Enum(_) | Integer(_) | Port | String { .. }))
+        });
+        let Some(other) = other else {
             return at.refuse(
-                format_args!("has `{}`, whose required_if names no other field and one value", field.name),
+                format_args!("has `{}`, whose required_if names no other boolean, enum, number or text", field.name),
                 "write it like { field = \"tls\", is = true }",
             );
-        }
+        };
+        other.read(&at.inside(is, &field.name))?;
     }
     Ok(fields)
 }

@@ -73,15 +73,15 @@ impl Class {
         if appliance.class.as_str() != self.name {
             return Err(Error::invalid(
                 "appliance.class",
-                format_args!("is `{}`, and this guest is of class `{}`", appliance.class, self.name),
-                "give this guest the settings of its own class",
+                format_args!("is `{}`, and the class here is `{}`", appliance.class, self.name),
+                "use the settings and the image of one class",
             ));
         }
         match (&appliance.version, &self.release) {
             (Some(wanted), Some(release)) if wanted.as_str() != release => Err(Error::invalid(
                 "appliance.version",
-                format_args!("is `{wanted}`, and this guest has release `{release}` of the class `{}`", self.name),
-                "write settings for this release, or start an image of the other one",
+                format_args!("is `{wanted}`, and the class `{}` here has release `{release}`", self.name),
+                "write settings for this release, or use the other one",
             )),
             _ => Ok(()),
         }
@@ -204,7 +204,7 @@ mod tests {
             ),
             (r#""fields": { "mode": "udp" }"#, "fields.mode (line 1): `udp` is no value of it; write http or tcp"),
             (r#""fields": { "mode": "http" }"#, "fields (line 1): has no `port`; add `port`: where"),
-            (r#""fields": { "port": 1, "tls": true }"#, "has no `key`, which `tls` as it is asks for"),
+            (r#""fields": { "port": 1, "tls": true }"#, "has no `key`, which must be given when `tls` is true"),
             (
                 r#""fields": { "port": 1, "rows": [ { "name": "A" } ] }"#,
                 "fields.rows[0].name (line 1): `A` does not have the form",
@@ -221,7 +221,7 @@ mod tests {
             (r#""appliance": { "class": "db" }"#, "appliance.class: is `db`"),
             (
                 r#""appliance": { "class": "web", "version": "1" }"#,
-                "appliance.version: is `1`, and this guest has release `2`",
+                "appliance.version: is `1`, and the class `web` here has release `2`",
             ),
             (r#""fields": { "port": 1 }"#, "terminals: gives `db` 0 peers, and not 1 to 1"),
             (r#""fields": { "port": 1 }, "terminals": { "dd": [] }"#, "terminals.dd"),

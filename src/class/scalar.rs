@@ -3,7 +3,7 @@
 use super::notation;
 use super::texts::{Pattern, check_pem, check_url};
 use super::value::Value;
-use crate::document::{At, Node, Refusal, Table, Value as Written};
+use crate::document::{At, Node, Refusal, Table, Value as Written, one_of};
 use crate::error::Result;
 use crate::settings::{AddressAndPrefix, Hostname, Mac};
 use std::net::IpAddr;
@@ -147,6 +147,13 @@ impl Scalar {
         if secret && matches!(at.node().value(), Written::Number(_)) {
             return at.refuse("is a number, not a text", "write it in quotes");
         }
+        if let (Scalar::Duration(_) | Scalar::Size(_), Written::Number(_)) = (self, at.node().value()) {
+            let remedy = match self {
+                Scalar::Duration(_) => "write it in quotes and with its unit, like \"30s\"",
+                _ => "write it in quotes and with its unit, like \"64MiB\"",
+            };
+            return at.refuse("is a number without a unit", remedy);
+        }
         Ok(match self {
             Scalar::String { multiline: true, .. } | Scalar::Pem(_) => {
                 let text = at.text_of_any_form()?;
@@ -163,7 +170,10 @@ impl Scalar {
             Scalar::Enum(words) => {
                 Value::Word(self.parsed(at, secret, |text| match words.iter().any(|w| w == text) {
                     true => Ok(text.to_owned()),
-                    false => Err(Refusal::new("is no value of it", format!("write {}", words.join(" or ")))),
+                    false => Err(Refusal::new(
+                        "is no value of it",
+                        format!("write {}", one_of(&words.iter().map(String::as_str).collect::<Vec<_>>())),
+                    )),
                 })?)
             }
             Scalar::Port => Value::Integer(at.signed(1..=65_535)?),
@@ -218,16 +228,21 @@ impl Scalar {
         let count = u64::try_from(text.chars().count()).unwrap_or(u64::MAX);
         if !allowed.contains(&count) {
             let (least, most) = (allowed.start(), allowed.end());
-            let remedy = format!("write {least} to {most} characters");
-            return Err(Refusal::new(format!("has {count} characters, and not {least} to {most}"), remedy));
+            let problem = match count {
+                0 => "is empty".to_owned(),
+                count if count < *least => format!("is shorter than {least} characters"),
+                _ => format!("is longer than {most} characters"),
+            };
+            return Err(Refusal::new(problem, format!("write {least} to {most} characters")));
         }
         if text.chars().any(|c| c.is_control() && !matches!(c, '\n' | '\t')) {
             return Err(Refusal::new("has a control character", "write lines with line feeds alone"));
         }
         match self {
-            Scalar::String { pattern: Some(pattern), .. } if !pattern.matches(text) => {
-                Err(Refusal::new("does not have the form that is asked for", format!("match {}", pattern.as_str())))
-            }
+            Scalar::String { pattern: Some(pattern), .. } if !pattern.matches(text) => Err(Refusal::new(
+                "does not have the form that is asked for",
+                format!("write what matches {}", pattern.as_str()),
+            )),
             Scalar::Pem(label) => check_pem(text, label.as_deref()),
             Scalar::Url(schemes) => check_url(text, schemes),
             _ => Ok(()),

@@ -89,14 +89,14 @@ pub fn check_url(text: &str, schemes: &[String]) -> Result<(), Refusal> {
         }
     };
     if !good_host {
-        return Err(wrong("has no host"));
+        return Err(wrong("has a host that is neither a name nor an address"));
     }
     let good_port = |port: &str| {
         let plain = port.bytes().all(|c| c.is_ascii_digit()) && !port.starts_with('0');
         plain && port.parse::<u16>().is_ok()
     };
     if port.is_some_and(|port| !good_port(port)) {
-        return Err(wrong("has a port that is none"));
+        return Err(wrong("has a port that is not from 1 to 65535"));
     }
     let plain = |c: u8| c.is_ascii_alphanumeric() || b"/?:@!$&'()*+,;=-._~%[]".contains(&c);
     if !path.bytes().all(plain) {

@@ -10,8 +10,8 @@ mod reader;
 mod writer;
 
 pub use json::read;
-pub(crate) use reader::nearest;
 pub use reader::{At, Refusal, Table};
+pub(crate) use reader::{nearest, one_of};
 pub use writer::Writer;
 
 use crate::error::{Error, Result};

@@ -394,7 +394,7 @@ impl<'n> Table<'n> {
 }
 
 /// Words joined for a sentence: `a, b or c`.
-fn one_of(words: &[&str]) -> String {
+pub(crate) fn one_of(words: &[&str]) -> String {
     match words {
         [] => String::new(),
         [word] => (*word).to_owned(),

@@ -17,8 +17,8 @@ use std::time::{Duration, Instant};
 
 /// How long at most until disks are looked at again, without any event.
 const RESCAN: Duration = Duration::from_millis(500);
-/// How long a broken disk may remain so until it is reported: a host may still be writing it.
-const SETTLE: Duration = Duration::from_millis(300);
+/// How long a broken disk may remain so until it is reported: a host may still be writing it. Tests run on loaded machines.
+const SETTLE: Duration = Duration::from_millis(if cfg!(test) { 3000 } else { 300 });
 /// The most block devices that are looked at.
 const MOST_DEVICES: usize = 1024;
 /// The most disks that an error names.

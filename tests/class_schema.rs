@@ -8,7 +8,7 @@
 
 use handoff::class::{Class, Kind};
 use handoff::document::Node;
-use handoff::operator::catalog::{Catalog, schema, skeleton};
+use handoff::operator::catalog::{Catalog, page, schema, skeleton};
 use handoff::operator::{convert, toml};
 use handoff::settings::Settings;
 use jsonschema::Validator;
@@ -514,6 +514,21 @@ fn schema_and_program_agree_on_the_classes_of_the_catalog() {
             }
         }
         bench.done(3_000, 150);
+    }
+}
+
+#[test]
+fn the_pages_of_the_catalog_are_what_class_doc_prints() {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("catalog");
+    let catalog = Catalog::Directory(directory.clone());
+    for name in catalog.names().unwrap() {
+        let path = directory.join(&name).join("README.md");
+        let made = page::markdown(&catalog.class(&name).unwrap().class);
+        if std::env::var_os("HANDOFF_UPDATE_GOLDEN").is_some() {
+            std::fs::write(&path, &made).unwrap();
+        }
+        let written = std::fs::read_to_string(&path).unwrap_or_default();
+        assert!(written == made, "{} is old; HANDOFF_UPDATE_GOLDEN=1 writes it anew", path.display());
     }
 }
 

@@ -129,6 +129,39 @@ handoff: new.json: appliance.version: is `2`, and the class `edge` here has rele
 }
 
 #[test]
+fn what_a_template_cannot_carry_is_refused_on_the_desk() {
+    let desk = Desk::new();
+    let template = "[[templates]]\nsource = \"edge.conf.j2\"\ntarget = \"/etc/edge.conf\"\nsyntax = \"nginx\"\n[[services]]\nname = \"edge.service\"\n";
+    desk.write("catalog/edge/class.toml", format!("{EDGE}{template}"));
+    desk.write("catalog/edge/edge.conf.j2", "{% if pin %}pin {{ pin }};{% endif %}\n");
+    desk.done(&["check", "lb.json"]);
+    desk.write("bad.json", JSON.replace("\"port\": 8080", "\"port\": 8080, \"pin\": \"$uri-pin\""));
+    let refused = desk.handoff(&["check", "bad.json"]).assert().code(12);
+    let text = String::from_utf8_lossy(&refused.get_output().stderr).into_owned();
+    assert!(text.starts_with("handoff: bad.json: template of /etc/edge.conf (line 1): the value of `pin`"), "{text}");
+    assert!(!text.contains("$uri-pin"), "{text}");
+    desk.write(
+        "off.json",
+        JSON.replace("\"name\": \"haproxy\"", "\"name\": \"edge\"").replace("\"enabled\": true", "\"enabled\": false"),
+    );
+    let refused = desk.handoff(&["check", "off.json"]).assert().code(12);
+    let text = String::from_utf8_lossy(&refused.get_output().stderr).into_owned();
+    assert!(text.contains("services[0]: takes away `edge.service`"), "{text}");
+}
+
+#[test]
+fn the_examples_of_the_catalog_are_good() {
+    let desk = Desk::new();
+    let catalog = concat!(env!("CARGO_MANIFEST_DIR"), "/catalog");
+    for entry in fs::read_dir(format!("{catalog}/examples/shop")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|ending| ending == "toml") {
+            desk.done(&["check", path.to_str().unwrap(), "--catalog", catalog]);
+        }
+    }
+}
+
+#[test]
 fn settings_without_a_class_at_hand_are_not_called_judged() {
     let desk = Desk::new();
     fs::remove_dir_all(desk.path("catalog")).unwrap();

@@ -1,6 +1,6 @@
 //! `handoff inspect`: what a disk holds, who signed it, and whether a given set of keys trusts it.
 
-use super::catalog::judge::{Classes, Found};
+use super::catalog::judge::{Classes, Found, judged};
 use super::output::unprintable;
 use super::{mask, written};
 use crate::class::Class;
@@ -99,7 +99,7 @@ fn look(path: &Path, keys: Option<&TrustedKeys>, classes: &Classes) -> Result<Fi
     let class = found.class().cloned();
     let unjudged = if let Found::Missing(reason) = found { Some(reason) } else { None };
     let settings = settings.and_then(|settings| match &class {
-        Some(class) => class.resolve(&settings).map(|_| settings).map_err(|error| error.within(&place)),
+        Some(class) => judged(class, &settings).map(|()| settings).map_err(|error| error.within(&place)),
         None => Ok(settings),
     });
     let (settings_len, digest) = (blob.settings().len(), blob.digest().to_string());

@@ -4,6 +4,7 @@ use super::Catalog;
 use super::build::{Built, CLASS_FILE, Source, build, read_built};
 use crate::class::Class;
 use crate::error::{Error, Result};
+use crate::render::appliance;
 use crate::settings::Settings;
 use clap::Args;
 use std::path::{Path, PathBuf};
@@ -71,10 +72,18 @@ impl Classes {
     pub fn judge(&self, name: &str, settings: &Settings) -> Result<Found> {
         let found = self.find(settings)?;
         if let Some(class) = found.class() {
-            class.resolve(settings).map_err(|error| error.within(name))?;
+            judged(class, settings).map_err(|error| error.within(name))?;
         }
         Ok(found)
     }
+}
+
+/// Holds settings against a class: fields, terminals, and what the templates make of them.
+///
+/// # Errors
+/// What is wrong first, in the words of the guest.
+pub fn judged(class: &Class, settings: &Settings) -> Result<()> {
+    appliance::judge(settings, class, &class.resolve(settings)?)
 }
 
 /// The note about settings that no class has judged.

@@ -1,18 +1,17 @@
 //! The names that a template may use: the fields, `terminals`, `hostname`, `instance` and `class`.
 
-use super::super::Context;
-use crate::class::Value as Field;
+use crate::class::{Class, Resolved, Value as Field};
+use crate::settings::Settings;
 use minijinja::Value;
 use std::collections::BTreeMap;
 
 /// All of them, as one value.
-pub(super) fn values(context: &Context<'_>) -> Value {
+pub(super) fn values(settings: &Settings, class: &Class, resolved: &Resolved) -> Value {
     let mut names: BTreeMap<String, Value> = BTreeMap::new();
-    for (name, value) in &context.resolved.fields {
+    for (name, value) in &resolved.fields {
         names.insert(name.clone(), optional(value.as_ref()));
     }
-    let terminals: BTreeMap<String, Value> = context
-        .resolved
+    let terminals: BTreeMap<String, Value> = resolved
         .terminals
         .iter()
         .map(|(name, peers)| {
@@ -31,12 +30,11 @@ pub(super) fn values(context: &Context<'_>) -> Value {
         })
         .collect();
     names.insert("terminals".into(), map(terminals));
-    let settings = context.settings;
     let hostname = settings.hostname.as_ref();
     names.insert("hostname".into(), hostname.map_or(none(), |name| Value::from_safe_string(name.to_string())));
     let instance = settings.instance.as_ref().map_or("", |instance| instance.id.as_str());
     names.insert("instance".into(), Value::from(instance));
-    names.insert("class".into(), Value::from_safe_string(context.class.name.clone()));
+    names.insert("class".into(), Value::from_safe_string(class.name.clone()));
     map(names)
 }
 

@@ -212,6 +212,41 @@ fn the_policy_that_is_documented_is_the_default() {
 }
 
 #[test]
+fn the_class_that_is_documented_is_built_and_takes_its_new_settings() {
+    let directory = tempfile::tempdir().unwrap();
+    let class = directory.path().join("greeter");
+    fs::create_dir(&class).unwrap();
+    fs::write(class.join("class.toml"), block("docs/class.md", "```toml")).unwrap();
+    fs::write(class.join("greeter.conf.j2"), block("docs/class.md", "```jinja") + "\n").unwrap();
+    for arguments in [["new", "greeter", "-o", "greeter.toml"], ["check", "greeter.toml", "--catalog", "."]] {
+        let output = Command::new(env!("CARGO_BIN_EXE_handoff"))
+            .args(arguments)
+            .env("HANDOFF_CATALOG", directory.path())
+            .current_dir(directory.path())
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
+#[test]
+fn every_type_and_key_of_a_class_is_documented() {
+    use handoff::class::{KEYS, TYPES};
+    let page = text("docs/class.md");
+    for (name, keys) in TYPES {
+        let mut rows = page.lines().filter(|line| line.starts_with(&format!("| `{name}` |")));
+        let is_whole = |row: &str| keys.iter().all(|key| row.contains(&format!("`{key}`")));
+        assert!(rows.any(is_whole), "docs/class.md: {name} lacks one of {keys:?}");
+    }
+    for key in KEYS {
+        assert!(page.contains(&format!("| `{key}` |")), "docs/class.md lacks {key}");
+    }
+    for syntax in handoff::render::templates::Syntax::ALL {
+        assert!(page.contains(&format!("`{}`", syntax.name())), "docs/class.md lacks {}", syntax.name());
+    }
+}
+
+#[test]
 fn the_test_vector_is_a_container() {
     let document = text("docs/container.md");
     let hex = document.lines().filter(|line| line.starts_with("000000")).map(|line| &line[10..49]);

@@ -19,7 +19,7 @@ pub use field::{Field, Kind, Required};
 pub use parts::{Condition, Direction, PortOf, Probe, Ready, Template, Terminal, Volume};
 pub use policy::{Failure, Policy};
 pub use resolve::Resolved;
-pub use scalar::{FAMILIES, Family, MAX_TEXT, Scalar};
+pub use scalar::{FAMILIES, Family, MAX_TEXT, Scalar, TYPES};
 pub use texts::Pattern;
 pub use value::{Record, Value};
 
@@ -79,6 +79,22 @@ impl Default for Class {
     }
 }
 
+/// The keys of the file.
+pub const KEYS: [&str; 12] = [
+    "version",
+    "class",
+    "release",
+    "summary",
+    "description",
+    "policy",
+    "fields",
+    "terminals",
+    "templates",
+    "services",
+    "volumes",
+    "ready",
+];
+
 /// The file as a document. Every key but `version` may be left out.
 const FORMAT: Format = Format {
     name: CLASS_PATH,
@@ -118,20 +134,7 @@ impl Class {
     /// # Errors
     /// It is not a class of version 1.
     pub fn read(document: &Node, format: &'static Format) -> Result<Self> {
-        let table = At::document(document, format).table(&[
-            "version",
-            "class",
-            "release",
-            "summary",
-            "description",
-            "policy",
-            "fields",
-            "terminals",
-            "templates",
-            "services",
-            "volumes",
-            "ready",
-        ])?;
+        let table = At::document(document, format).table(&KEYS)?;
         table.required("version", |at| at.integer(1..=1))?;
         let mut class = Class::default();
         if let Some(name) = table.optional("class", |at| at.parsed(class_name))? {

@@ -230,6 +230,22 @@ fn the_class_that_is_documented_is_built_and_takes_its_new_settings() {
 }
 
 #[test]
+fn the_refusal_that_the_readme_shows_is_the_one_of_new_settings() {
+    let directory = tempfile::tempdir().unwrap();
+    let handoff = |arguments: &[&str]| {
+        let catalog = repository().join("catalog");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_handoff"));
+        command.args(arguments).env("HANDOFF_CATALOG", catalog).current_dir(directory.path()).output().unwrap()
+    };
+    let new = String::from_utf8(handoff(&["new", "haproxy"]).stdout).unwrap();
+    fs::write(directory.path().join("lb.toml"), new.replace("# mode = \"http\"", "mode = \"udp\"")).unwrap();
+    let said = String::from_utf8(handoff(&["check", "lb.toml"]).stderr).unwrap();
+    assert!(said.starts_with("handoff: lb.toml: fields.mode") && text("README.md").contains(&said), "{said}");
+    let listed = String::from_utf8(handoff(&["catalog", "list"]).stdout).unwrap();
+    assert!(text("README.md").contains(&listed), "{listed}");
+}
+
+#[test]
 fn every_type_and_key_of_a_class_is_documented() {
     use handoff::class::{KEYS, TYPES};
     let page = text("docs/class.md");

@@ -1,11 +1,13 @@
 //! `handoff class build`: a class file and its templates become the one file that is baked into the image.
 
-use super::words;
-use crate::class::{Class, Field, Kind, Pattern, Scalar, Template};
+use super::judge::judged;
+use super::{skeleton, words};
+use crate::class::{Class, Direction, Field, Kind, Pattern, PortOf, Probe, Scalar, Template};
 use crate::document::{Entry, Format, Node, Value};
 use crate::error::{Error, Result};
 use crate::operator::{convert, output, toml};
-use crate::render::templates;
+use crate::render::{appliance, templates};
+use crate::settings::Settings;
 use crate::settings::document::MAX_DEPTH;
 use std::path::{Path, PathBuf};
 
@@ -90,6 +92,7 @@ pub fn build(source: &Source) -> Result<Built> {
     for (template, name) in class.templates.iter().zip(&sources) {
         check_template(&class, template, &source.name(name))?;
     }
+    try_out(&class).map_err(within)?;
     Ok(Built { class, json: convert::to_json_in_order(&document), sources })
 }
 
@@ -188,7 +191,46 @@ fn check_words(class: &Class) -> Result<()> {
         }
         check_patterns(field, &format!("fields.{}", field.name))?;
     }
+    check_ports(class)
+}
+
+/// Refuses a port that is held by a field of another type.
+fn check_ports(class: &Class) -> Result<()> {
+    let inputs = class.terminals.iter().filter_map(|terminal| match &terminal.direction {
+        Direction::Input { port: Some(port) } => Some((format!("terminals.{}.port", terminal.name), port)),
+        _ => None,
+    });
+    let probes = class.ready.iter().flat_map(|ready| &ready.probes).filter_map(|probe| match probe {
+        Probe::Tcp(PortOf::Field(port)) | Probe::Http { port: PortOf::Field(port), .. } => {
+            Some(("ready.probes".to_owned(), port))
+        }
+        _ => None,
+    });
+    for (path, port) in inputs.chain(probes) {
+        if !class.field(port).is_some_and(|field| field.kind == Kind::One(Scalar::Port)) {
+            let problem = format_args!("names `{port}`, which is no field of the type port");
+            return Err(Error::invalid(path, problem, "name a field that holds one port"));
+        }
+    }
     Ok(())
+}
+
+/// Holds the class to what is made of it: new settings are good, and the templates can be rendered with them, and with the
+/// examples.
+fn try_out(class: &Class) -> Result<()> {
+    let told = |what: &str, error: &Error| {
+        let problem = format_args!("does not take {what}: {}: {}", error.object(), error.problem());
+        Error::invalid("the class", problem, "change the defaults, the examples or the template, so that they fit")
+    };
+    let new = toml::parse(&skeleton::settings(class)).and_then(|document| Settings::from_document(&document));
+    new.and_then(|settings| judged(class, &settings)).map_err(|error| told("its own new settings", &error))?;
+    let examples = Node::from_json(skeleton::examples(class).to_string().as_bytes());
+    let Ok(settings) = examples.and_then(|document| Settings::from_document(&document)) else { return Ok(()) };
+    // An example may ask for a field that has none, such as a certificate.
+    match class.resolve(&settings) {
+        Ok(resolved) => appliance::judge(&settings, class, &resolved).map_err(|error| told("its own examples", &error)),
+        Err(_) => Ok(()),
+    }
 }
 
 /// Refuses patterns that mean something else, or nothing, to a validator of JSON Schema.
@@ -286,12 +328,19 @@ name = "web.service"
 
     #[test]
     fn what_is_built_is_what_the_guest_reads_in_the_order_of_the_file() {
-        let built = built(CLASS, Some("{{ zone }}{{ terminals.db | length }}{{ hostname }}\n")).unwrap();
+        let built = built(
+            CLASS,
+            Some("{% if zone is not none %}{{ zone }}{% endif %}{{ terminals.db | length }}{{ hostname }}\n"),
+        )
+        .unwrap();
         let read = Class::parse(&built.json).unwrap();
         assert_eq!(read, built.class);
         let names: Vec<&str> = read.fields.iter().map(|field| field.name.as_str()).collect();
         assert_eq!(names, ["zone", "alias"]);
-        assert_eq!(read.templates[0].text, "{{ zone }}{{ terminals.db | length }}{{ hostname }}\n");
+        assert_eq!(
+            read.templates[0].text,
+            "{% if zone is not none %}{{ zone }}{% endif %}{{ terminals.db | length }}{{ hostname }}\n"
+        );
         assert_eq!(read.services[0].to_string(), "web.service");
     }
 
@@ -332,6 +381,25 @@ name = "web.service"
                 "web.conf.j2: names `zome`, which the class does not declare; name one of zone, alias, terminals.db",
             ),
             ("", "", "{{ terminals.bd }}", "web.conf.j2: names `terminals.bd`"),
+            (
+                "",
+                "",
+                "{% if zone is none %}{{ zone.x }}{% endif %}",
+                "class.toml: the class: does not take its own new settings: template of /etc/web.conf (line 1)",
+            ),
+            (
+                "[terminals.db]",
+                "[terminals.web]\ndirection = \"input\"\nprotocol = \"x\"\nhelp = \"x\"\nport = \"zone\"\n[terminals.db]",
+                "",
+                "terminals.web.port: names `zone`, which is no field of the type port",
+            ),
+            ("help = \"Where\"", "help = \"Where\"\npattern = \"(?i)a\"", "", "fields.zone.pattern: has `(?`"),
+            (
+                "help = \"Where\"",
+                "help = \"Where\"\nrequired = true",
+                "",
+                "fields.zone: must be given by every settings, and has no `example`",
+            ),
             ("", "", "a\n{% if %}", "web.conf.j2 (line 2): is not understood"),
         ] {
             let error = built(&CLASS.replacen(old, new, 1), Some(template)).unwrap_err().to_string();

@@ -300,7 +300,8 @@ fn terminals(class: &Class) -> (Json, bool) {
     (schema, needed)
 }
 
-fn as_json(node: &Node) -> Json {
+/// A value of a class as JSON.
+pub(super) fn as_json(node: &Node) -> Json {
     match node.value() {
         Value::Null => Json::Null,
         Value::Bool(value) => json!(value),

@@ -49,6 +49,22 @@ pub fn settings(class: &Class) -> String {
     out
 }
 
+/// Settings with the example of every field, else its default, and as many peers as there may be, as JSON.
+pub fn examples(class: &Class) -> serde_json::Value {
+    let value = |field: &Field| {
+        let node = field.example.as_ref().or(field.default_written.as_ref())?;
+        Some((field.name.clone(), super::schema::as_json(node)))
+    };
+    let fields: serde_json::Map<_, _> = class.fields.iter().filter_map(value).collect();
+    let peers = |terminal: &Terminal| {
+        let Direction::Output { peers } = &terminal.direction else { return None };
+        let peer = |number| serde_json::json!({ "name": format!("peer{number}"), "address": "192.0.2.1", "port": 80 });
+        Some((terminal.name.clone(), (0..*peers.end()).map(peer).collect()))
+    };
+    let terminals: serde_json::Map<_, _> = class.terminals.iter().filter_map(peers).collect();
+    serde_json::json!({ "version": 1, "hostname": "a.example", "fields": fields, "terminals": terminals })
+}
+
 const NETWORK: &str = r#"# [[network.interfaces]]
 # name = "lan"
 # match = { mac = "52:54:00:12:34:56" }

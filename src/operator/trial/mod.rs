@@ -10,7 +10,8 @@ use super::output::{self, Readers, unprintable};
 use super::sign::SigningKey;
 use super::written::{Written, summary};
 use super::{convert, trust_line};
-use crate::error::{Class, Error, Result, one_line};
+use crate::class::{Class, Field, Kind, Record, Value};
+use crate::error::{self, Error, Result, one_line};
 use crate::settings::Settings;
 use crate::settings::document::Node;
 use crate::trust::Blob;
@@ -60,7 +61,7 @@ pub fn run(settings: Option<&Path>, classes: &Classes, keep: bool, agent: &Agent
     };
     trial.prepare(&written, &settings_read, &found)?;
     let untouched = trial.picture()?;
-    trial.first_run(&settings_read, &untouched)?;
+    trial.first_run(&settings_read, found.class(), &untouched)?;
     trial.second_run()?;
     if settings.is_none() || settings_read.instance.is_some() {
         trial.changed_settings(&written, settings.is_none())?;
@@ -121,14 +122,14 @@ impl Trial<'_> {
         }
     }
 
-    fn first_run(&mut self, settings: &Settings, empty: &Picture) -> Result<()> {
+    fn first_run(&mut self, settings: &Settings, class: Option<&Class>, empty: &Picture) -> Result<()> {
         self.heading("What the agent would change (handoff-agent plan --diff)")?;
         let plan = self.agent(&["plan", "--diff"])?;
         self.show(&plan)?;
         self.expect(plan.code, 0, "the plan was made")?;
         let unchanged = self.picture()? == *empty;
         self.claim(unchanged, "planning changed nothing")?;
-        let leaks = secrets(settings).into_iter().any(|secret| plan.text.contains(&secret));
+        let leaks = secrets(settings, class).into_iter().any(|secret| plan.text.contains(&secret));
         self.claim(!leaks, "no secret is in the plan")?;
 
         self.heading("It is done (handoff-agent apply)")?;
@@ -163,7 +164,7 @@ impl Trial<'_> {
 
     fn changed_settings(&mut self, written: &Written, is_example: bool) -> Result<()> {
         self.heading("The settings change: the serial grows by one, and exactly the difference is applied")?;
-        let broken = |error: serde_json::Error| Error::new(Class::Bug, "settings", error, "report this");
+        let broken = |error: serde_json::Error| Error::new(error::Class::Bug, "settings", error, "report this");
         let mut document: serde_json::Value = serde_json::from_slice(&written.json()).map_err(broken)?;
         if let Some(serial) = document.pointer_mut("/instance/serial") {
             *serial = serial.as_u64().unwrap_or(0).saturating_add(1).into();
@@ -273,7 +274,7 @@ impl Trial<'_> {
     fn claim(&mut self, is_so: bool, what: impl fmt::Display) -> Result<()> {
         if !is_so {
             return Err(Error::new(
-                Class::Bug,
+                error::Class::Bug,
                 "trial",
                 format_args!("it is not so that {what}"),
                 "report this with the text above",
@@ -287,10 +288,16 @@ impl Trial<'_> {
         if code == expected {
             return self.say(&format!("ok: {what}"));
         }
-        let classes = [Class::NoSettings, Class::NotVerified, Class::Invalid, Class::NotApplied, Class::LastGood];
+        let classes = [
+            error::Class::NoSettings,
+            error::Class::NotVerified,
+            error::Class::Invalid,
+            error::Class::NotApplied,
+            error::Class::LastGood,
+        ];
         let class = classes.into_iter().find(|class| class.exit_code() == code && expected == 0);
         Err(Error::new(
-            class.unwrap_or(Class::Bug),
+            class.unwrap_or(error::Class::Bug),
             "trial",
             format_args!("the agent ended with exit code {code}, not {expected}"),
             "see its message above",
@@ -299,14 +306,37 @@ impl Trial<'_> {
 }
 
 /// The secrets of these settings that a plan could show.
-fn secrets(settings: &Settings) -> Vec<String> {
+fn secrets(settings: &Settings, class: Option<&Class>) -> Vec<String> {
     let hashes =
         settings.users.iter().filter_map(|user| user.password_hash.as_ref()).map(|hash| hash.expose().to_owned());
     let values = settings.services.iter().flat_map(|service| &service.environment).map(|entry| entry.value.to_string());
     let files = settings.files.iter().filter(|file| file.is_secret());
     let contents = files.map(|file| String::from_utf8_lossy(&file.content).trim().to_owned());
+    let mut fields = Vec::new();
+    if let Some(resolved) = class.and_then(|class| class.resolve(settings).ok()) {
+        secret_fields(class.map(|class| class.fields.as_slice()).unwrap_or_default(), &resolved.fields, &mut fields);
+    }
     // A very short text is also part of other words.
-    hashes.chain(values).chain(contents).filter(|secret| secret.len() >= 8).collect()
+    hashes.chain(values).chain(contents).chain(fields).filter(|secret| secret.len() >= 8).collect()
+}
+
+/// The texts of the secret fields, also of those in tables.
+fn secret_fields(fields: &[Field], record: &Record, found: &mut Vec<String>) {
+    for (field, (_, value)) in fields.iter().zip(record) {
+        match (&field.kind, value) {
+            (Kind::Table { columns, .. }, Some(Value::Table(records))) => {
+                records.iter().for_each(|record| secret_fields(columns, record, found));
+            }
+            (_, Some(Value::Text(text))) if field.secret => found.push(text.trim().to_owned()),
+            (_, Some(Value::List(items))) if field.secret => {
+                found.extend(items.iter().filter_map(|item| match item {
+                    Value::Text(text) => Some(text.clone()),
+                    _ => None,
+                }));
+            }
+            _ => {}
+        }
+    }
 }
 
 /// Whether a file of this directory holds this text.
@@ -330,7 +360,7 @@ mod tests {
         assert_eq!(image::change(&mut json).unwrap().len(), 3);
         let changed = Settings::check_text(&serde_json::to_vec(&json).unwrap()).unwrap();
         assert_eq!((changed.users.len(), changed.files.len()), (1, 1));
-        assert!(secrets(&settings).iter().any(|secret| secret == "not-shown-in-a-plan"));
+        assert!(secrets(&settings, None).iter().any(|secret| secret == "not-shown-in-a-plan"));
     }
 
     /// An agent that pretends.
@@ -387,6 +417,6 @@ mod tests {
     #[test]
     fn an_agent_that_refuses_gives_its_exit_code() {
         let (result, _) = outcome(&*pretend(|_| 12));
-        assert_eq!(result.unwrap_err().class(), Class::Invalid);
+        assert_eq!(result.unwrap_err().class(), error::Class::Invalid);
     }
 }

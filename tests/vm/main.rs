@@ -10,6 +10,7 @@
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, clippy::print_stderr)]
 
 mod appliance;
+mod catalog;
 mod discovery;
 mod harness;
 mod harness_works;

@@ -95,6 +95,14 @@ impl RootDisk {
         String::from_utf8(bytes).unwrap_or_else(|_| panic!("{path} on the disk is not text"))
     }
 
+    /// Puts all that the disk holds into an empty directory, with owners and modes.
+    pub fn unpack(&self, directory: &Path) {
+        self.recover();
+        let said = self.debugfs(false, "-R", &format!("rdump / {}", directory.display())).1;
+        let complaint = said.lines().find(|line| !line.starts_with("debugfs ") && !line.trim().is_empty());
+        assert!(complaint.is_none(), "debugfs could not unpack {}: {said}", self.path.display());
+    }
+
     /// The names in a directory, sorted; empty where there is none.
     pub fn list(&self, path: &str) -> Vec<String> {
         self.recover();

@@ -4,7 +4,7 @@
 //! What a schema cannot say is in [`BEYOND`]: there, and nowhere else, the schema may accept what the program refuses.
 
 #![cfg(feature = "operator")]
-#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
+#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::print_stdout, clippy::unwrap_used)]
 
 use handoff::class::{Class, Kind};
 use handoff::document::Node;

@@ -202,3 +202,61 @@ fn write_terminal(out: &mut String, terminal: &Terminal) {
     lines.push(']');
     write_lines(out, &lines, *peers.start() > 0);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::operator::catalog::Catalog;
+    use crate::operator::toml;
+    use crate::settings::Settings;
+
+    /// The settings with every line in force that shows a default or an example.
+    fn uncommented(class: &Class) -> String {
+        let mut inside = false;
+        let shows = |line: &str| {
+            let name = line.strip_prefix("# ").and_then(|line| line.split_once(" = ")).map(|(name, _)| name);
+            name.and_then(|name| class.field(name)).is_some_and(shows_a_value)
+        };
+        let line = |line: &str| {
+            let begins = shows(line);
+            let text = if begins || inside { line.trim_start_matches("# ") } else { line };
+            inside = (begins && line.ends_with('[')) || (inside && line != "# ]");
+            format!("{text}\n")
+        };
+        settings(class).lines().map(line).collect()
+    }
+
+    fn shows_a_value(field: &Field) -> bool {
+        field.default_written.is_some() || field.example.is_some()
+    }
+
+    #[test]
+    fn what_is_commented_out_may_be_put_in_force_as_it_is() {
+        for name in Catalog::BuiltIn.names().unwrap() {
+            let class = Catalog::BuiltIn.class(&name).unwrap().class;
+            let text = uncommented(&class);
+            let settings = Settings::from_document(&toml::parse(&text).unwrap()).unwrap();
+            let shown = class.fields.iter().filter(|field| shows_a_value(field)).count();
+            assert_eq!(settings.fields.len(), shown, "{text}");
+            class.resolve(&settings).unwrap();
+        }
+    }
+
+    #[test]
+    fn values_that_the_class_does_not_show_are_of_their_type() {
+        let kinds = [
+            (r#""type": "integer", "min": 7"#, "7"),
+            (r#""type": "decimal", "max": 0.5"#, "0.5"),
+            (r#""type": "duration", "max": "5s""#, "\"5s\""),
+            (r#""type": "size", "min": "1GiB""#, "\"1GiB\""),
+            (r#""type": "enum", "values": ["x"]"#, "\"x\""),
+            (r#""type": "list", "items": { "type": "address", "family": "ipv6" }"#, "[\"2001:db8::10\"]"),
+        ];
+        for (declared, wanted) in kinds {
+            let text =
+                format!(r#"{{ "version": 1, "class": "x", "fields": {{ "f": {{ {declared}, "help": "h" }} }} }}"#);
+            let class = Class::parse(text.as_bytes()).unwrap();
+            assert!(settings(&class).contains(&format!("\n# f = {wanted}\n")), "{}", settings(&class));
+        }
+    }
+}

@@ -5,6 +5,7 @@
 //! `/run`, `/tmp`, `/var/tmp`, `/var/log` and `/dev/shm`, which are empty ones of its own (in `/run` and `/var/log` it finds
 //! the directories that are there). It has no network but an empty one.
 
+mod paths;
 mod picture;
 mod words;
 

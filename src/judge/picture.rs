@@ -4,6 +4,7 @@
 //! shows again all that stays; that is done from the deepest directory upwards, so that each shows what was covered below it.
 //! No overlay file system is needed for this, and every kernel can do it.
 
+use super::paths::Paths;
 use crate::commit::store;
 use crate::error::{Error, Result};
 use crate::guest::{GuestPath, Kind, MAX_GUEST_LIST, MAX_LINKS, Node, Owner, View as _};
@@ -12,7 +13,6 @@ use crate::platform::Act;
 use crate::platform::files::{self, Stat};
 use crate::root::Root;
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 
 /// Where a command may write, and finds nothing of this machine. The second word: whether it finds the directories that are
@@ -25,7 +25,7 @@ const MAX_DIRECTORIES: usize = 512;
 
 /// What stands at a path after the commit.
 #[derive(Clone, Copy)]
-enum After<'a> {
+pub(super) enum After<'a> {
     File { content: &'a [u8], mode: u32, owner: Owner },
     Link(&'a str),
     Directory { mode: u32, owner: Owner },
@@ -40,7 +40,7 @@ enum After<'a> {
 /// The guest cannot be read, or has no directory that can be covered (`/run`, `/tmp`).
 pub(super) fn picture<'a>(steps: &'a [Step], root: &Root) -> Result<Vec<Act<'a>>> {
     let mut painter = Painter { root, after: after(steps, root)?, places: places(root)?, acts: Vec::new(), number: 0 };
-    let Some(stage) = painter.places.keys().next().map(GuestPath::to_string) else {
+    let Some(stage) = painter.places.iter().map(|(place, _)| place).min().map(GuestPath::to_string) else {
         return Err(Error::not_applied(
             "checks",
             "the guest has neither /run nor /tmp, where they could be prepared",
@@ -71,22 +71,22 @@ pub(super) fn picture<'a>(steps: &'a [Step], root: &Root) -> Result<Vec<Act<'a>>
 struct Painter<'a, 'r> {
     root: &'r Root,
     /// By real paths, without links on the way.
-    after: BTreeMap<GuestPath, After<'a>>,
+    after: Paths<'a>,
     /// The places there are, and whether their directories are shown.
-    places: BTreeMap<GuestPath, bool>,
+    places: Vec<(GuestPath, bool)>,
     acts: Vec<Act<'a>>,
     number: usize,
 }
 
 impl<'a> Painter<'a, '_> {
     fn is_private(&self, path: &GuestPath) -> bool {
-        self.places.keys().any(|place| path.is_within(place))
+        self.places.iter().any(|(place, _)| path.is_within(place))
     }
 
     /// The files that are covered, and the directories.
     fn covered(&self) -> Result<(Vec<GuestPath>, Vec<GuestPath>)> {
-        let (mut files, mut directories) = (Vec::new(), BTreeSet::new());
-        for (path, after) in &self.after {
+        let (mut files, mut directories) = (Vec::new(), Vec::new());
+        for (path, after) in self.after.iter() {
             if self.is_private(path) {
                 continue;
             }
@@ -95,19 +95,21 @@ impl<'a> Painter<'a, '_> {
                 (After::File { .. }, Some(Stat { kind: Kind::File, .. })) => files.push(path.clone()),
                 (After::Directory { mode, owner }, Some(stat)) if stat.kind == Kind::Directory => {
                     if (*mode, *owner) != (stat.mode, stat.owner) {
-                        directories.insert(path.clone());
+                        directories.push(path.clone());
                     }
                 }
                 _ => {
                     let Some(parent) = path.parent() else { continue };
                     // Below a directory that is new itself it comes with that.
                     if self.root.stat(&parent)?.is_some_and(|stat| stat.kind == Kind::Directory) {
-                        directories.insert(parent);
+                        directories.push(parent);
                     }
                 }
             }
         }
-        Ok((files, directories.into_iter().collect()))
+        directories.sort();
+        directories.dedup();
+        Ok((files, directories))
     }
 
     /// A path for something new.
@@ -134,7 +136,7 @@ impl<'a> Painter<'a, '_> {
             _ => (now.mode, now.owner),
         };
         self.acts.push(Act::Directory { path: at.clone(), mode, owner });
-        let mut made: BTreeMap<GuestPath, After<'a>> = self.in_directory(path);
+        let mut made = self.in_directory(path);
         for name in names(&open, path)? {
             let Ok(child) = path.join(&name) else { continue };
             let Some(stat) = files::stat_at(&open, &name).map_err(|error| unreadable(&child, error))? else { continue };
@@ -158,7 +160,7 @@ impl<'a> Painter<'a, '_> {
                 Kind::Directory => {
                     self.acts.push(Act::Directory { path: to.clone(), mode: stat.mode, owner: stat.owner });
                     // These are covered at last, by something empty.
-                    if self.places.contains_key(&child) {
+                    if self.places.iter().any(|(place, _)| *place == child) {
                         continue;
                     }
                 }
@@ -168,18 +170,19 @@ impl<'a> Painter<'a, '_> {
             }
             self.acts.push(Act::Bind { from: child.to_string(), to });
         }
-        for (child, after) in made {
-            self.make(&format!("{at}/{}", child.name()), &child, after);
+        for (child, after) in made.iter() {
+            self.make(&format!("{at}/{}", child.name()), child, *after);
         }
         Ok(at)
     }
 
     /// What the steps speak of directly in a directory.
-    fn in_directory(&self, path: &GuestPath) -> BTreeMap<GuestPath, After<'a>> {
-        let below = self.after.range(path.clone()..).take_while(|(other, _)| other.as_str().starts_with(path.as_str()));
-        let mut children: BTreeMap<GuestPath, After<'a>> =
-            below.map(|(other, after)| (other.clone(), *after)).collect();
-        children.retain(|other, _| other.parent().as_ref() == Some(path));
+    fn in_directory(&self, path: &GuestPath) -> Paths<'a> {
+        let mut children = Paths::new();
+        let below = self.after.from(path).take_while(|(other, _)| other.as_str().starts_with(path.as_str()));
+        for (other, after) in below.filter(|(other, _)| other.parent().as_ref() == Some(path)) {
+            children.insert(other.clone(), *after);
+        }
         children
     }
 
@@ -187,8 +190,8 @@ impl<'a> Painter<'a, '_> {
     fn make(&mut self, at: &str, path: &GuestPath, after: After<'a>) {
         self.acts.extend(act(at, after));
         if let After::Directory { .. } = after {
-            for (child, after) in self.in_directory(path) {
-                self.make(&format!("{at}/{}", child.name()), &child, after);
+            for (child, after) in self.in_directory(path).iter() {
+                self.make(&format!("{at}/{}", child.name()), child, *after);
             }
         }
     }
@@ -198,16 +201,18 @@ impl<'a> Painter<'a, '_> {
         for (place, shows_directories) in self.places.clone() {
             let Some(stat) = self.root.stat(&place)? else { continue };
             self.acts.push(Act::Private { path: place.to_string(), mode: stat.mode, owner: stat.owner });
-            let mut inside: BTreeMap<GuestPath, After<'a>> = BTreeMap::new();
+            let mut inside = Paths::new();
             if shows_directories {
                 self.directories(&place, MAX_DEPTH, &mut inside)?;
             }
             // Parents come before what is in them, because their paths are shorter.
-            for (path, after) in self.after.range(place.clone()..) {
+            for (path, after) in self.after.from(&place) {
                 if path.is_within(&place) && *path != place {
                     let above = std::iter::successors(path.parent(), GuestPath::parent);
                     for directory in above.take_while(|directory| *directory != place) {
-                        inside.entry(directory).or_insert(After::Directory { mode: 0o755, owner: Owner::ROOT });
+                        if inside.get(&directory).is_none() {
+                            inside.insert(directory, After::Directory { mode: 0o755, owner: Owner::ROOT });
+                        }
                     }
                     inside.insert(path.clone(), *after);
                 }
@@ -218,7 +223,7 @@ impl<'a> Painter<'a, '_> {
     }
 
     /// The directories below one.
-    fn directories(&self, path: &GuestPath, depth: usize, all: &mut BTreeMap<GuestPath, After<'a>>) -> Result<()> {
+    fn directories(&self, path: &GuestPath, depth: usize, all: &mut Paths<'a>) -> Result<()> {
         let Some(open) = self.root.open_directory(path)? else { return Ok(()) };
         for name in names(&open, path)? {
             let (Ok(child), Ok(Some(stat))) = (path.join(&name), files::stat_at(&open, &name)) else { continue };
@@ -249,9 +254,9 @@ fn act<'a>(at: &str, after: After<'a>) -> Option<Act<'a>> {
 }
 
 /// What stands at each path that the steps change, when they are done.
-fn after<'a>(steps: &'a [Step], root: &Root) -> Result<BTreeMap<GuestPath, After<'a>>> {
+fn after<'a>(steps: &'a [Step], root: &Root) -> Result<Paths<'a>> {
     let own = GuestPath::of(store::DIRECTORY);
-    let mut all: BTreeMap<GuestPath, After<'a>> = BTreeMap::new();
+    let mut all = Paths::new();
     for step in steps.iter().filter(|step| !step.path().is_within(&own)) {
         let path = real_place(step.path(), root)?;
         let after = match step {
@@ -269,7 +274,7 @@ fn after<'a>(steps: &'a [Step], root: &Root) -> Result<BTreeMap<GuestPath, After
         };
         if !matches!(after, After::Nothing) {
             for above in std::iter::successors(path.parent(), GuestPath::parent) {
-                if all.contains_key(&above) || root.stat(&above)?.is_some() {
+                if all.get(&above).is_some() || root.stat(&above)?.is_some() {
                     break;
                 }
                 all.insert(above, After::Directory { mode: 0o755, owner: Owner::ROOT });
@@ -281,24 +286,24 @@ fn after<'a>(steps: &'a [Step], root: &Root) -> Result<BTreeMap<GuestPath, After
 }
 
 /// Whether nothing is left in a directory after the steps so far.
-fn is_emptied(path: &GuestPath, all: &BTreeMap<GuestPath, After<'_>>, root: &Root) -> Result<bool> {
+fn is_emptied(path: &GuestPath, all: &Paths<'_>, root: &Root) -> Result<bool> {
     let Some(open) = root.open_directory(path)? else { return Ok(true) };
     let is_gone = |child: &GuestPath| matches!(all.get(child), Some(After::Nothing));
     let stays = names(&open, path)?.iter().any(|name| path.join(name).is_ok_and(|child| !is_gone(&child)));
-    let comes = all.keys().any(|child| child != path && child.is_within(path) && !is_gone(child));
+    let comes = all.iter().any(|(child, _)| child != path && child.is_within(path) && !is_gone(child));
     Ok(!stays && !comes)
 }
 
 /// The places there are, by their real paths, none within another.
-fn places(root: &Root) -> Result<BTreeMap<GuestPath, bool>> {
-    let mut places: BTreeMap<GuestPath, bool> = BTreeMap::new();
+fn places(root: &Root) -> Result<Vec<(GuestPath, bool)>> {
+    let mut places: Vec<(GuestPath, bool)> = Vec::new();
     for (path, shows_directories) in PLACES {
         if let Some(path) = real(&GuestPath::of(path), root)?
             && root.stat(&path)?.is_some_and(|stat| stat.kind == Kind::Directory)
             && path != GuestPath::root()
-            && !places.keys().any(|place| path.is_within(place) || place.is_within(&path))
+            && !places.iter().any(|(place, _)| path.is_within(place) || place.is_within(&path))
         {
-            places.insert(path, shows_directories);
+            places.push((path, shows_directories));
         }
     }
     Ok(places)

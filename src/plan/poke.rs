@@ -4,7 +4,6 @@ use super::{Incoming, Step};
 use crate::class::Class;
 use crate::guest::{Facts, GuestPath, RunningInit};
 use crate::settings::{InterfaceKind, Match};
-use std::collections::BTreeSet;
 use std::fmt;
 
 /// One thing to tell the running system.
@@ -100,7 +99,7 @@ fn is_unit(name: &str) -> bool {
 
 /// Which units are stopped, started and restarted.
 fn unit_pokes(steps: &[Step], class: &Class) -> Vec<Poke> {
-    let mut pokes = BTreeSet::new();
+    let mut pokes = Vec::new();
     for step in steps {
         let path = step.path().as_str();
         for template in class.templates.iter().filter(|template| template.target == *step.path()) {
@@ -108,37 +107,39 @@ fn unit_pokes(steps: &[Step], class: &Class) -> Vec<Poke> {
             pokes.extend(template.restart.iter().map(|unit| Poke::Restart(unit.to_string())));
         }
         if let Some(unit) = path.strip_prefix(ENVIRONMENT) {
-            pokes.insert(Poke::Restart(unit.into()));
+            pokes.push(Poke::Restart(unit.into()));
         }
         let Some(below) = path.strip_prefix(UNITS) else { continue };
         match (below.split_once('/'), step) {
             (Some((directory, unit)), step) if directory.ends_with(".wants") || directory.ends_with(".requires") => {
                 match step {
-                    Step::WriteLink { before: None, .. } => pokes.insert(Poke::Start(unit.into())),
-                    Step::Remove { .. } => pokes.insert(Poke::Stop(unit.into())),
-                    _ => false,
+                    Step::WriteLink { before: None, .. } => pokes.push(Poke::Start(unit.into())),
+                    Step::Remove { .. } => pokes.push(Poke::Stop(unit.into())),
+                    _ => {}
                 };
             }
             (Some((directory, _)), _) => {
                 if let Some(unit) = directory.strip_suffix(".d") {
-                    pokes.insert(Poke::Restart(unit.into()));
+                    pokes.push(Poke::Restart(unit.into()));
                 }
             }
             (None, Step::WriteLink { target, .. }) if target == "/dev/null" => {
-                pokes.insert(Poke::Stop(below.into()));
+                pokes.push(Poke::Stop(below.into()));
             }
             (None, _) => {}
         }
     }
     // A unit that is started anew reads everything anew; one that is stopped is not started again by another line.
-    let stopped: BTreeSet<String> = pokes
+    pokes.sort();
+    pokes.dedup();
+    let stopped: Vec<String> = pokes
         .iter()
         .filter_map(|poke| match poke {
             Poke::Stop(unit) => Some(unit.clone()),
             _ => None,
         })
         .collect();
-    let anew: BTreeSet<String> = pokes
+    let anew: Vec<String> = pokes
         .iter()
         .filter_map(|poke| match poke {
             Poke::Start(unit) | Poke::Restart(unit) => Some(unit.clone()),

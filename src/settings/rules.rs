@@ -32,18 +32,19 @@ pub(super) fn broken(document: &Node, way: &[Step], problem: impl fmt::Display, 
     invalid(&path, place, problem, remedy)
 }
 
-/// Remembers values and where they were first seen.
+/// Remembers values, as they are shown, and where they were first seen.
 #[derive(Debug)]
-pub(super) struct Unique<T>(BTreeMap<T, String>);
+pub(super) struct Unique(BTreeMap<String, String>);
 
-impl<T: Ord + fmt::Display> Unique<T> {
+impl Unique {
     /// Nothing seen.
     pub fn new() -> Self {
         Unique(BTreeMap::new())
     }
 
     /// Refuses a value that was seen before.
-    pub fn add(&mut self, value: T, document: &Node, way: &[Step]) -> Result<()> {
+    pub fn add(&mut self, value: &dyn fmt::Display, document: &Node, way: &[Step]) -> Result<()> {
+        let value = value.to_string();
         if let Some(first) = self.0.get(&value) {
             let problem = format!("`{value}` is also {first}");
             return Err(broken(document, way, problem, "keep it in one place"));
@@ -70,9 +71,9 @@ fn check_groups(groups: &[Group], document: &Node) -> Result<()> {
             let problem = "is the system's own group";
             return Err(broken(document, &way("name"), problem, "leave it out, because it is in every guest"));
         }
-        names.add(group.name.as_str(), document, &way("name"))?;
+        names.add(&group.name.as_str(), document, &way("name"))?;
         if let Some(gid) = group.gid {
-            numbers.add(gid, document, &way("gid"))?;
+            numbers.add(&gid, document, &way("gid"))?;
         }
     }
     Ok(())
@@ -82,14 +83,14 @@ fn check_users(users: &[User], document: &Node) -> Result<()> {
     let (mut names, mut numbers) = (Unique::new(), Unique::new());
     for (index, user) in users.iter().enumerate() {
         let way = |key| [Step::Key("users"), Step::Item(index), Step::Key(key)];
-        names.add(user.name.as_str(), document, &way("name"))?;
+        names.add(&user.name.as_str(), document, &way("name"))?;
         if let Some(uid) = user.uid {
-            numbers.add(uid, document, &way("uid"))?;
+            numbers.add(&uid, document, &way("uid"))?;
         }
         let mut groups = Unique::new();
         for (item, group) in user.groups.iter().enumerate() {
             let way = [Step::Key("users"), Step::Item(index), Step::Key("groups"), Step::Item(item)];
-            groups.add(group.as_str(), document, &way)?;
+            groups.add(&group.as_str(), document, &way)?;
         }
         if user.name.as_str() == "root" {
             check_root(user, document, way)?;
@@ -123,7 +124,7 @@ fn check_services(services: &[Service], document: &Node) -> Result<()> {
     let mut names = Unique::new();
     for (index, service) in services.iter().enumerate() {
         let way = [Step::Key("services"), Step::Item(index), Step::Key("name")];
-        names.add(service.name.as_str(), document, &way)?;
+        names.add(&service.name.as_str(), document, &way)?;
         let mut variables = Unique::new();
         for (item, variable) in service.environment.iter().enumerate() {
             let way = [
@@ -133,7 +134,7 @@ fn check_services(services: &[Service], document: &Node) -> Result<()> {
                 Step::Item(item),
                 Step::Key("name"),
             ];
-            variables.add(variable.name.as_str(), document, &way)?;
+            variables.add(&variable.name.as_str(), document, &way)?;
         }
     }
     Ok(())
@@ -186,7 +187,7 @@ fn check_files(files: &[PlainFile], document: &Node) -> Result<()> {
     let way = |index| [Step::Key("files"), Step::Item(index), Step::Key("path")];
     let mut paths = Unique::new();
     for (index, file) in files.iter().enumerate() {
-        paths.add(file.path.clone(), document, &way(index))?;
+        paths.add(&file.path.clone(), document, &way(index))?;
         if file.path.components().any(|name| name.starts_with(RESERVED)) {
             let problem = format!("`{}` has a name that begins with {RESERVED}", file.path);
             let remedy = "choose another name, because files under these are removed at the next start";
@@ -199,7 +200,7 @@ fn check_files(files: &[PlainFile], document: &Node) -> Result<()> {
     for (index, file) in files.iter().enumerate() {
         let mut above = file.path.parent();
         while let Some(directory) = above {
-            if let Some(first) = paths.0.get(&directory) {
+            if let Some(first) = paths.0.get(directory.as_str()) {
                 let problem = format!("`{}` lies below `{directory}`, which is a file by {first}", file.path);
                 return Err(broken(document, &way(index), problem, "remove one of the two"));
             }

@@ -3,15 +3,14 @@
 use crate::class::{Class, Resolved, Value as Field};
 use crate::settings::Settings;
 use minijinja::Value;
-use std::collections::BTreeMap;
 
 /// All of them, as one value.
 pub(super) fn values(settings: &Settings, class: &Class, resolved: &Resolved) -> Value {
-    let mut names: BTreeMap<String, Value> = BTreeMap::new();
+    let mut names: Vec<(String, Value)> = Vec::new();
     for (name, value) in &resolved.fields {
-        names.insert(name.clone(), optional(value.as_ref()));
+        names.push((name.clone(), optional(value.as_ref())));
     }
-    let terminals: BTreeMap<String, Value> = resolved
+    let terminals: Vec<(String, Value)> = resolved
         .terminals
         .iter()
         .map(|(name, peers)| {
@@ -29,12 +28,12 @@ pub(super) fn values(settings: &Settings, class: &Class, resolved: &Resolved) ->
             (name.clone(), Value::from(peers))
         })
         .collect();
-    names.insert("terminals".into(), map(terminals));
+    names.push(("terminals".into(), map(terminals)));
     let hostname = settings.hostname.as_ref();
-    names.insert("hostname".into(), hostname.map_or(none(), |name| Value::from_safe_string(name.to_string())));
+    names.push(("hostname".into(), hostname.map_or(none(), |name| Value::from_safe_string(name.to_string()))));
     let instance = settings.instance.as_ref().map_or("", |instance| instance.id.as_str());
-    names.insert("instance".into(), Value::from(instance));
-    names.insert("class".into(), Value::from_safe_string(class.name.clone()));
+    names.push(("instance".into(), Value::from(instance)));
+    names.push(("class".into(), Value::from_safe_string(class.name.clone())));
     map(names)
 }
 

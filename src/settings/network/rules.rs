@@ -5,7 +5,7 @@ use crate::error::Result;
 use crate::settings::InterfaceName;
 use crate::settings::document::Node;
 use crate::settings::rules::{Step, Unique, broken};
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv6Addr};
 
 /// Checks the whole section.
@@ -38,14 +38,14 @@ fn check_names(network: &Network, document: &Node) -> Result<()> {
                 cards.add(&interface.name, document, &way(index, &[Step::Key("name")]))?;
             }
             InterfaceKind::Physical(Match::Name(name)) => {
-                cards.add(name, document, &way(index, &[Step::Key("match"), Step::Key("name")]))?;
+                cards.add(&name, document, &way(index, &[Step::Key("match"), Step::Key("name")]))?;
             }
             InterfaceKind::Physical(Match::Mac(mac)) => {
-                macs.add(mac, document, &way(index, &[Step::Key("match"), Step::Key("mac")]))?;
+                macs.add(&mac, document, &way(index, &[Step::Key("match"), Step::Key("mac")]))?;
             }
             InterfaceKind::Vlan(vlan) => {
                 let vlan = format!("VLAN {} on {}", vlan.id, vlan.link);
-                vlans.add(vlan, document, &way(index, &[Step::Key("vlan"), Step::Key("id")]))?;
+                vlans.add(&vlan, document, &way(index, &[Step::Key("vlan"), Step::Key("id")]))?;
             }
             InterfaceKind::Bond(_) | InterfaceKind::Bridge(_) => {}
         }
@@ -69,19 +69,18 @@ fn lower(interface: &Interface) -> Vec<(&InterfaceName, Vec<Step>)> {
 
 /// What is made on other interfaces finds them, and not itself at the end.
 fn check_parents(network: &Network, document: &Node) -> Result<()> {
-    let known: BTreeMap<&InterfaceName, &Interface> = network.interfaces.iter().map(|i| (&i.name, i)).collect();
     let mut members = Unique::new();
     for (index, interface) in network.interfaces.iter().enumerate() {
         for (name, steps) in lower(interface) {
             let way = way(index, &steps);
-            let Some(other) = known.get(name) else {
+            let Some(other) = network.interfaces.iter().find(|interface| interface.name == *name) else {
                 let problem = format!("`{name}` is no interface of these settings");
                 return Err(broken(document, &way, problem, "add it to network.interfaces, or correct the name"));
             };
             if matches!(interface.kind, InterfaceKind::Vlan(_)) {
                 continue;
             }
-            members.add(name, document, &way)?;
+            members.add(&name, document, &way)?;
             let fits = match &interface.kind {
                 InterfaceKind::Bond(_) => matches!(other.kind, InterfaceKind::Physical(_) | InterfaceKind::Vlan(_)),
                 _ => !matches!(other.kind, InterfaceKind::Bridge(_)),
@@ -107,22 +106,15 @@ fn check_parents(network: &Network, document: &Node) -> Result<()> {
 
 /// Takes away, again and again, what is made on nothing that is left. What stays is a loop.
 fn check_loops(network: &Network, document: &Node) -> Result<()> {
-    let mut left: BTreeMap<&InterfaceName, (usize, &Interface)> =
-        network.interfaces.iter().enumerate().map(|(index, i)| (&i.name, (index, i))).collect();
+    let mut left: Vec<(usize, &Interface)> = network.interfaces.iter().enumerate().collect();
     loop {
-        let free: Vec<&InterfaceName> = left
-            .iter()
-            .filter(|(_, (_, interface))| lower(interface).iter().all(|(name, _)| !left.contains_key(name)))
-            .map(|(name, _)| *name)
-            .collect();
-        if free.is_empty() {
+        let names: BTreeSet<&str> = left.iter().map(|(_, interface)| interface.name.as_str()).collect();
+        left.retain(|(_, interface)| lower(interface).iter().any(|(name, _)| names.contains(name.as_str())));
+        if left.len() == names.len() {
             break;
         }
-        for name in free {
-            left.remove(name);
-        }
     }
-    match left.values().min_by_key(|(index, _)| *index) {
+    match left.first() {
         None => Ok(()),
         Some((index, interface)) => {
             let problem = format!("`{}` is made on itself, by way of its link or members", interface.name);
@@ -160,7 +152,7 @@ fn check_addresses(network: &Network, document: &Node) -> Result<()> {
                 return Err(broken(document, &way, problem, "write the address of this machine"));
             }
             let seen = if is_link_local(address.address()) { &mut here } else { &mut everywhere };
-            seen.add(address.address(), document, &way)?;
+            seen.add(&address.address(), document, &way)?;
         }
     }
     Ok(())
@@ -232,7 +224,7 @@ fn check_routes(interface: &Interface, index: usize, document: &Node) -> Result<
             let problem = format!("`{via}` {problem}");
             return Err(broken(document, &at("via"), problem, "write the address of a router"));
         }
-        seen.add(description(route), document, &at("to"))?;
+        seen.add(&description(route), document, &at("to"))?;
     }
     Ok(())
 }

@@ -59,6 +59,7 @@ impl Desk {
             .args(arguments)
             .current_dir(self.0.path())
             .env_remove("SSH_AUTH_SOCK")
+            .env_remove("HANDOFF_CATALOG")
             .env("LC_ALL", "C")
             .timeout(std::time::Duration::from_secs(60))
     }

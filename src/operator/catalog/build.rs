@@ -5,6 +5,7 @@ use super::{skeleton, words};
 use crate::class::{Class, Direction, Field, Kind, Pattern, PortOf, Probe, Scalar, Template};
 use crate::document::{Entry, Format, Node, Value};
 use crate::error::{Error, Result};
+use crate::guest::MAX_GUEST_FILE;
 use crate::operator::{convert, output, toml};
 use crate::render::{appliance, templates};
 use crate::settings::Settings;
@@ -93,7 +94,12 @@ pub fn build(source: &Source) -> Result<Built> {
         check_template(&class, template, &source.name(name))?;
     }
     try_out(&class).map_err(within)?;
-    Ok(Built { class, json: convert::to_json_in_order(&document), sources })
+    let json = convert::to_json_in_order(&document);
+    if json.len() > MAX_GUEST_FILE {
+        let problem = format_args!("becomes a file of more than {MAX_GUEST_FILE} bytes, which no guest reads");
+        return Err(within(Error::invalid("the class", problem, "make the templates smaller")));
+    }
+    Ok(Built { class, json, sources })
 }
 
 /// Reads what was built before.

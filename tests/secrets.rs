@@ -136,3 +136,38 @@ fn get_gives_secrets_to_root_alone() {
     assert_silent(&users, "get users");
     assert!(users.out.contains("\"ada\""), "{}", users.out);
 }
+
+/// Killed at each renaming of a commit, the journal that is left holds no secret, and staged files are as closed as what they
+/// become.
+#[test]
+fn what_a_killed_agent_leaves_does_not_tell_secrets() {
+    if !has("strace", "what_a_killed_agent_leaves_does_not_tell_secrets") {
+        return;
+    }
+    let (mut journals, mut staged) = (0, 0);
+    for number in 1..=12 {
+        let guest = Guest::debian_in_memory();
+        guest.write("/usr/lib/handoff/class.json", CLASS.as_bytes(), 0o644);
+        let source = guest.offer(&settings(1, "http", ""));
+        let mut strace = Command::new("strace");
+        strace.args(["-f", "-qq", "-o", "/dev/null", "-e", "trace=rename,renameat,renameat2"]);
+        strace.args(["-e", &format!("inject=rename,renameat,renameat2:signal=KILL:when={number}")]);
+        let killed = run(strace.arg(agent()).arg("--root").arg(guest.root()).args(["--source", &source, "apply"]));
+        assert_silent(&killed, "a run that was killed");
+        for (path, thing) in guest.picture() {
+            let told = String::from_utf8_lossy(&thing.content).contains("Zq");
+            if path.ends_with("/journal.json") {
+                journals += 1;
+                assert!(!told, "the journal tells a secret");
+            }
+            if told && path != "/etc/haproxy/haproxy.cfg" && !path.starts_with("/etc/haproxy/") {
+                assert_eq!(thing.mode & 0o077, 0, "{path} can be read by others and holds a secret");
+            }
+            if told && path.starts_with("/etc/haproxy/") {
+                staged += 1;
+                assert_eq!(thing.mode & 0o007, 0, "{path} can be read by everybody and holds a secret");
+            }
+        }
+    }
+    assert!(journals > 3 && staged > 3, "{journals} journals, {staged} files were looked at");
+}

@@ -36,7 +36,7 @@ const BUILT_IN: [Carried; 3] = [
     carried!("haproxy": "class.toml", "haproxy.cfg.j2", "certificate.pem.j2"),
     carried!("nginx": "class.toml", "nginx.conf.j2", "certificate.pem.j2", "private-key.pem.j2", "php-fpm.conf.j2",
         "application.php.j2"),
-    carried!("postgresql": "class.toml", "settings.conf.j2", "pg_hba.conf.j2", "roles.sql.j2"),
+    carried!("postgresql": "class.toml", "settings.conf.j2", "client.env.j2", "pg_hba.conf.j2", "roles.sql.j2"),
 ];
 
 /// Where classes are found.

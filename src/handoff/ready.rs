@@ -65,15 +65,21 @@ impl fmt::Display for Probe {
 pub fn wait(probes: &[Probe], deadline: Duration) -> Result<Duration, String> {
     let start = Instant::now();
     let end = start + deadline;
+    let mut before = None;
     loop {
-        let Some(reason) = probes.iter().find_map(|probe| ask(probe, end).err()) else {
+        let Some(mut reason) = probes.iter().find_map(|probe| ask(probe, end).err()) else {
             return Ok(start.elapsed());
         };
         let left = end.saturating_duration_since(Instant::now());
+        // An attempt that the end cut short knows less than the one before.
+        if left.is_zero() {
+            reason = before.unwrap_or(reason);
+        }
         if left < PAUSE + SHORTEST {
             std::thread::sleep(left);
             return Err(reason);
         }
+        before = Some(reason);
         std::thread::sleep(PAUSE);
     }
 }
@@ -331,5 +337,16 @@ mod tests {
         for wrong in ["", "HTTP/1.1", "HTTP/1.1 20", "HTTP/1.1 2000 x", "HTTP/2 200", "x 200", "HTTP/1.1\n200"] {
             assert_eq!(status_of(wrong.as_bytes()), None, "{wrong:?}");
         }
+    }
+
+    #[test]
+    fn an_attempt_that_the_end_cuts_short_does_not_hide_the_reason_before() {
+        // It fails at first, and then hangs.
+        let directory = tempfile::tempdir().unwrap();
+        let mark = directory.path().join("asked");
+        let script = format!("[ -e {0} ] && exec sleep 60; : >{0}; exit 7", mark.display());
+        let probes = [Probe::Command(["/bin/sh", "-c", &script].map(str::to_owned).to_vec())];
+        let reason = wait(&probes, Duration::from_millis(1500)).unwrap_err();
+        assert_eq!(reason, "/bin/sh ends with exit code 7");
     }
 }

@@ -181,9 +181,12 @@ impl Appliance {
             let desired = desired.unwrap_or_else(|said| panic!("{}: {said}", self.name));
             let files = self.files(&desired);
             let literal: usize = files.values().map(|text| text.matches(&subject.good).count()).sum();
-            // What is printed changed, such as the verifier of a password.
-            let without = self.desired(&subject.set_in(settings, &format!("{}x", subject.good)));
-            literal * 2 + usize::from(without.is_ok_and(|without| self.files(&without) != files))
+            if literal > 0 {
+                return literal + 1;
+            }
+            // Or it is printed changed, such as the verifier of a password.
+            let other = self.desired(&subject.set_in(settings, &format!("{}x", subject.good)));
+            usize::from(other.is_ok_and(|other| self.files(&other) != files))
         };
         if subject.form == crate::Form::Other {
             return &self.base;

@@ -53,7 +53,7 @@ fn laid(scratch: &TempDir, path: &str) -> PathBuf {
 
 fn haproxy(scratch: &TempDir) -> Command {
     let mut command = Command::new("haproxy");
-    command.args(["-c", "-q", "-f"]).arg(laid(scratch, "/etc/haproxy/haproxy.cfg"));
+    command.args(["-c", "-f"]).arg(laid(scratch, "/etc/haproxy/haproxy.cfg"));
     command
 }
 

@@ -131,6 +131,10 @@ fn texts() -> Vec<String> {
 fn forms_of(text: &str, subject: &Subject, few: bool) -> Vec<String> {
     let good = &subject.good;
     let mut forms = vec![text.to_owned()];
+    if subject.form == Form::Text {
+        // A harmless one as well: what takes nothing hostile shall be quoted, too.
+        forms.push(format!("{good}{good}"));
+    }
     if text.len() < 4096 {
         forms.push(format!("{good}{text}"));
         if !few {

@@ -152,37 +152,29 @@ impl<'n> At<'n> {
     }
 
     /// A whole number of a range.
-    #[inline(never)]
     pub fn integer(&self, range: RangeInclusive<u64>) -> Result<u64> {
-        let Value::Number(number) = self.node.value() else {
-            return self.refuse_kind("a number", "write a whole number without quotes");
-        };
-        match number.as_u64() {
-            Some(number) if range.contains(&number) => Ok(number),
-            _ => {
-                let (least, most) = (range.start(), range.end());
-                self.refuse(
-                    format_args!("{number} is not a whole number from {least} to {most}"),
-                    format_args!("write a whole number from {least} to {most}"),
-                )
-            }
-        }
+        let number = self.whole(i128::from(*range.start()), i128::from(*range.end()))?;
+        Ok(u64::try_from(number).unwrap_or(*range.start()))
     }
 
     /// A whole number of a range that may begin below zero.
     pub fn signed(&self, range: RangeInclusive<i64>) -> Result<i64> {
+        let number = self.whole(i128::from(*range.start()), i128::from(*range.end()))?;
+        Ok(i64::try_from(number).unwrap_or(*range.start()))
+    }
+
+    #[inline(never)]
+    fn whole(&self, least: i128, most: i128) -> Result<i128> {
         let Value::Number(number) = self.node.value() else {
             return self.refuse_kind("a number", "write a whole number without quotes");
         };
-        match number.as_i64() {
-            Some(number) if range.contains(&number) => Ok(number),
-            _ => {
-                let (least, most) = (range.start(), range.end());
-                self.refuse(
-                    format_args!("{number} is not a whole number from {least} to {most}"),
-                    format_args!("write a whole number from {least} to {most}"),
-                )
-            }
+        let whole = number.as_i64().map(i128::from).or_else(|| number.as_u64().map(i128::from));
+        match whole.filter(|whole| (least..=most).contains(whole)) {
+            Some(whole) => Ok(whole),
+            None => self.refuse(
+                format_args!("{number} is not a whole number from {least} to {most}"),
+                format_args!("write a whole number from {least} to {most}"),
+            ),
         }
     }
 

@@ -18,6 +18,7 @@ use handoff::operator::written::Written;
 use proof::{Guest, Run, has, is_root};
 use serde_json::{Value, json};
 use std::fs;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -260,10 +261,53 @@ fn what_would_be_more_than_a_name_is_refused() {
             .apply(&settings("postgresql", &role(name), &none))
             .refused(12, &["fields.roles[0].name"]);
     }
+    let database = |name: &str| json!({ "databases": [{ "name": name, "owner": "shop" }] });
+    for name in ["shop", "portal", "p", "po", "pos", "t", "te", "temp", "temporary", "tmpl", "_x1"] {
+        Appliance::new("postgresql").apply(&settings("postgresql", &database(name), &none)).succeeded();
+    }
+    for name in ["postgres", "template0", "template1", "post", "templ", "pg\""] {
+        Appliance::new("postgresql")
+            .apply(&settings("postgresql", &database(name), &none))
+            .refused(12, &["fields.databases[0].name"]);
+    }
     for root in ["srv", "/", "/srv/../etc", "/srv/a b", "/srv/$x", "/srv/a;", "/srv/a\n", "/srv//a"] {
         let fields = json!({ "document_root": root });
         Appliance::new("nginx").apply(&settings("nginx", &fields, &none)).refused(12, &["fields.document_root"]);
     }
+}
+
+#[test]
+fn a_link_on_the_data_volume_leads_root_nowhere() {
+    let test = "a_link_on_the_data_volume_leads_root_nowhere";
+    let accounts = fs::read_to_string("/etc/passwd").unwrap();
+    if !is_root() || !Path::new(POSTGRESQL).is_dir() || !accounts.contains("\npostgres:") || !has("setpriv", test) {
+        println!("{test}: SKIPPED, it needs root and PostgreSQL with its account");
+        return;
+    }
+    let scratch = tempfile::tempdir().unwrap();
+    let at = |name: &str| scratch.path().join(name);
+    let open = |path: &Path| fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+    let (volume, script, roots) = (at("volume"), at("script"), at("roots"));
+    let own = catalog().join("postgresql/root/usr/lib/appliance/postgresql-cluster");
+    fs::write(&script, fs::read_to_string(own).unwrap().replace("/var/lib/postgresql", text(&volume))).unwrap();
+    fs::create_dir(&volume).unwrap();
+    fs::create_dir(&roots).unwrap();
+    [scratch.path(), &script, &roots].map(open);
+    // What postgres, or whoever made the volume, can put there.
+    symlink(&roots, volume.join("15")).unwrap();
+    assert!(complaint(text(&script), &[]).is_some());
+    assert_eq!(fs::metadata(&roots).unwrap().uid(), 0, "a directory of root's was given to postgres");
+    assert_eq!(fs::read_dir(&roots).unwrap().count(), 0);
+
+    fs::remove_file(volume.join("15")).unwrap();
+    fs::create_dir(volume.join("lost+found")).unwrap();
+    fs::set_permissions(volume.join("lost+found"), fs::Permissions::from_mode(0o700)).unwrap();
+    assert_eq!(complaint(text(&script), &[]), None, "a fresh volume");
+    let cluster = fs::metadata(volume.join("15/main/PG_VERSION")).unwrap();
+    assert_eq!(complaint(text(&script), &[]), None, "a second time");
+    assert_eq!(fs::metadata(volume.join("15/main/PG_VERSION")).unwrap().ino(), cluster.ino());
+    fs::rename(volume.join("15"), volume.join("14")).unwrap();
+    assert!(complaint(text(&script), &[]).unwrap().contains("holds"), "a volume of something else");
 }
 
 /// A server that runs until the test is over.
@@ -337,6 +381,21 @@ fn postgresql_makes_the_roles_and_lets_them_in_until_they_leave_the_settings() {
     let checked = unprivileged("postgres").args(["-C", "shared_buffers", "-c", &config]).output().unwrap();
     assert_eq!(String::from_utf8_lossy(&checked.stdout).trim(), "128", "{}", String::from_utf8_lossy(&checked.stderr));
 
+    // The check of the class runs as root, and must not read what the server's account wrote.
+    let check: Value = serde_json::from_slice(&class("postgresql").json).unwrap();
+    let check: Vec<String> = check["templates"][0]["check"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|word| word.as_str().unwrap().replace("config_file=/etc/postgresql/postgresql.conf", &config))
+        .collect();
+    let (program, arguments) = check.split_first().unwrap();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let automatic = fs::read(data.join("postgresql.auto.conf")).unwrap();
+    fs::write(data.join("postgresql.auto.conf"), "include '/etc/shadow'\n").unwrap();
+    assert_eq!(complaint(program, &arguments), None);
+    fs::write(data.join("postgresql.auto.conf"), automatic).unwrap();
+
     let log = fs::File::create(at("log")).unwrap();
     let mut command = unprivileged("postgres");
     let server = command.args(["-c", &config]).stdout(Stdio::null()).stderr(log).spawn().unwrap();
@@ -369,4 +428,12 @@ fn postgresql_makes_the_roles_and_lets_them_in_until_they_leave_the_settings() {
     roles();
     assert!(login("reader").unwrap_err().contains("password authentication failed"));
     assert_eq!(psql("127.0.0.1", "shop", "shop", &["-c", "SELECT count(*) FROM kept"]).as_deref(), Ok("0"));
+
+    // Who owns the database that the server works in, by a volume from elsewhere, has no say in what it does there.
+    let own = |statements: &str| psql(text(scratch.path()), "postgres", "postgres", &["-c", statements]).unwrap();
+    own("ALTER DATABASE postgres OWNER TO shop");
+    own("SET ROLE shop; CREATE FUNCTION public.format(text, text) RETURNS text LANGUAGE plpgsql AS \
+         $$BEGIN CREATE ROLE intruder SUPERUSER; RETURN pg_catalog.format($1, $2); END$$");
+    roles();
+    assert_eq!(own("SELECT count(*) FROM pg_roles WHERE rolname = 'intruder'"), "0");
 }

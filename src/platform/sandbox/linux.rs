@@ -5,9 +5,10 @@
 //! whatever is mounted goes with the last process.
 
 use super::{Act, Ending, MAX_OUTPUT, Ran};
-use crate::guest::Owner;
+use crate::guest::{Kind, Owner};
+use crate::platform::files;
 use nix::errno::Errno;
-use nix::fcntl::AtFlags;
+use nix::fcntl::{AtFlags, OFlag, openat};
 use nix::libc;
 use nix::mount::{MsFlags, mount};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -19,12 +20,12 @@ use nix::sys::stat::{Mode, umask};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{
     AccessFlags, ForkResult, Gid, Pid, Uid, access, chdir, chroot, dup2_stderr, dup2_stdin, dup2_stdout, execve,
-    fchownat, fork, getpid, getppid, setsid,
+    fchdir, fchownat, fork, getpid, getppid, setsid,
 };
 use std::ffi::{CStr, CString};
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, PipeReader, PipeWriter, Read as _, Write as _};
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _, symlink};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -239,11 +240,16 @@ fn outer(
     // Not every kernel has it.
     let _ = unshare(CloneFlags::CLONE_NEWIPC);
     leave_network();
+    // Before the root of the guest is entered, which may have no /proc.
+    let descriptors = match OwnDescriptors::open() {
+        Ok(descriptors) => descriptors,
+        Err(error) => return Report::NotBuilt(None, error),
+    };
     if let Err(error) = prepare(root) {
         return Report::NotBuilt(None, error);
     }
     for (number, act) in acts.iter().enumerate() {
-        if let Err(error) = carry_out(act) {
+        if let Err(error) = carry_out(act, &descriptors) {
             return Report::NotBuilt(Some(number), error);
         }
     }
@@ -323,7 +329,7 @@ fn prepare(root: &Path) -> Result<(), Errno> {
         each_read_only()?;
     }
     if root != Path::new("/") {
-        bind(root, root)?;
+        mount(Some(root), root, None::<&str>, BIND, None::<&str>)?;
         chroot(root)?;
     }
     chdir("/")
@@ -390,18 +396,52 @@ fn number_of(error: &io::Error) -> Errno {
     error.raw_os_error().map_or(Errno::EIO, Errno::from_raw)
 }
 
-fn bind(from: &Path, to: &Path) -> Result<(), Errno> {
-    mount(Some(from), to, None::<&str>, MsFlags::MS_BIND | MsFlags::MS_REC, None::<&str>)
+/// Shows something at a second place, with all that is mounted below it.
+const BIND: MsFlags = MsFlags::MS_BIND.union(MsFlags::MS_REC);
+
+/// The descriptors of this process as names. Since mount(2) takes names only, it is in this way told of what was opened.
+struct OwnDescriptors(OwnedFd);
+
+impl OwnDescriptors {
+    fn open() -> Result<Self, Errno> {
+        files::open_directory(Path::new("/proc/self/fd")).map(OwnDescriptors)
+    }
+
+    /// Binds. Both places may lie in a directory of a user, who meanwhile could put a link there: to the directory in which the
+    /// command lies, and the command would be the user's. So nothing is followed.
+    fn bind(&self, from: &str, to: &str) -> Result<(), Errno> {
+        let (from, to) = (open_without_links(from)?, open_without_links(to)?);
+        let name = |open: &OwnedFd| open.as_raw_fd().to_string();
+        fchdir(&self.0)?;
+        let bound = mount(Some(name(&from).as_str()), name(&to).as_str(), None::<&str>, BIND, None::<&str>);
+        chdir("/")?;
+        bound
+    }
+}
+
+/// What stands at an absolute path, without reading it. `ELOOP` or `ENOTDIR`: a link stands there, or on the way.
+fn open_without_links(path: &str) -> Result<OwnedFd, Errno> {
+    const PLACE: OFlag = OFlag::O_PATH.union(OFlag::O_NOFOLLOW).union(OFlag::O_CLOEXEC);
+    let mut names = path.split('/').filter(|name| !name.is_empty()).peekable();
+    let mut open = nix::fcntl::open("/", PLACE | OFlag::O_DIRECTORY, Mode::empty())?;
+    while let Some(name) = names.next() {
+        let directory = if names.peek().is_some() { OFlag::O_DIRECTORY } else { OFlag::empty() };
+        open = openat(&open, name, PLACE | directory, Mode::empty())?;
+    }
+    match files::stat(&open)?.kind {
+        Kind::Link => Err(Errno::ELOOP),
+        _ => Ok(open),
+    }
 }
 
 fn mount_memory(path: &str, options: &str) -> Result<(), Errno> {
     mount(Some("handoff"), path, Some("tmpfs"), MsFlags::MS_NOSUID | MsFlags::MS_NODEV, Some(options))
 }
 
-fn carry_out(act: &Act<'_>) -> Result<(), Errno> {
+fn carry_out(act: &Act<'_>, descriptors: &OwnDescriptors) -> Result<(), Errno> {
     match act {
         Act::Stage { path } => mount_memory(path, "mode=0700"),
-        Act::Bind { from, to } => bind(Path::new(from), Path::new(to)),
+        Act::Bind { from, to } => descriptors.bind(from, to),
         Act::Seal { path } => {
             let flags = MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
             mount(None::<&str>, path.as_str(), None::<&str>, flags, None::<&str>)
@@ -503,5 +543,40 @@ mod tests {
                 assert_read_only(&directories);
             },
         );
+    }
+
+    #[test]
+    fn a_link_that_a_user_puts_in_the_way_of_a_picture_is_not_followed() {
+        if !Uid::effective().is_root() {
+            return;
+        }
+        // As after a swap: the planner saw a directory in the user's home, and meanwhile it is a link to the programs.
+        let scratch = tempfile::tempdir().unwrap();
+        let at = |name: &str| scratch.path().join(name).to_str().unwrap().to_owned();
+        for directory in ["stage", "programs", "home", "home/real"] {
+            fs::create_dir(at(directory)).unwrap();
+        }
+        symlink(at("programs"), at("home/link")).unwrap();
+        symlink(at("home"), at("way")).unwrap();
+        let run = |to: &str| {
+            let (owner, path) = (Owner::ROOT, at("stage/1"));
+            let acts = [
+                Act::Stage { path: at("stage") },
+                Act::Directory { path: path.clone(), mode: 0o755, owner },
+                Act::File { path: at("stage/1/program"), content: b"", mode: 0o755, owner },
+                Act::Bind { from: path, to: at(to) },
+            ];
+            let command = ["/bin/ls", &at("programs"), &at("home/real")].map(|word| CString::new(word).unwrap());
+            run_in_sandbox(Path::new("/"), &acts, &command, Duration::from_secs(9)).unwrap()
+        };
+        let good = run("home/real");
+        if let Ending::NoSandbox(_) = good.ending {
+            return;
+        }
+        assert_eq!(good.ending, Ending::Code(0));
+        let seen = String::from_utf8_lossy(&good.output);
+        assert!(seen.contains("real:\nprogram\n"), "{seen}");
+        assert!(matches!(run("home/link").ending, Ending::NotBuilt(_, Errno::ELOOP)), "the last name is a link");
+        assert!(matches!(run("way/real").ending, Ending::NotBuilt(_, Errno::ENOTDIR)), "a directory on the way is one");
     }
 }

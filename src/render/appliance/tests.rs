@@ -44,7 +44,7 @@ fn a_class_becomes_files_services_volumes_and_names() {
     assert!(bench.text("/etc/hosts").contains("10.0.0.5\tdb db1.db\n"));
     assert_eq!(
         bench.text("/etc/fstab").lines().nth(1).unwrap(),
-        "/dev/disk/by-id/virtio-data\t/srv/data\text4\tnofail,x-systemd.makefs,x-systemd.growfs,x-systemd.device-timeout=90s,noatime\t0\t2"
+        "/dev/disk/by-id/virtio-data\t/srv/data\text4\tnofail,nosuid,nodev,x-systemd.makefs,x-systemd.growfs,x-systemd.device-timeout=90s,noatime\t0\t2"
     );
     assert_eq!(
         bench.text("/etc/systemd/system/web.service.d/50-handoff-volumes.conf"),

@@ -2,6 +2,9 @@
 //!
 //! `x-systemd.makefs` makes a file system only where a volume holds nothing at all; `x-systemd.growfs` lets it fill a volume
 //! that has grown. A volume that is missing holds up the units that need it, and nothing else.
+//!
+//! Whoever made the volume, or has it in another guest, can put programs on it that make root of whoever starts them, and
+//! devices. `nosuid` and `nodev` take that from them; a class that wants it back says so in its options, which come later.
 
 use super::super::{Context, block, current_file};
 use crate::class::Volume;
@@ -45,7 +48,7 @@ pub(super) fn render(context: &Context<'_>, desired: &mut Desired) -> Result<()>
 }
 
 fn line(volume: &Volume) -> String {
-    let mut options = vec!["nofail"];
+    let mut options = vec!["nofail", "nosuid", "nodev"];
     if volume.device.starts_with('/') {
         options.push("x-systemd.makefs");
     }

@@ -292,7 +292,7 @@ fn a_link_on_the_data_volume_leads_root_nowhere() {
     fs::write(&script, fs::read_to_string(own).unwrap().replace("/var/lib/postgresql", text(&volume))).unwrap();
     fs::create_dir(&volume).unwrap();
     fs::create_dir(&roots).unwrap();
-    [scratch.path(), &script, &roots].map(open);
+    [scratch.path(), &script, &roots].into_iter().for_each(open);
     // What postgres, or whoever made the volume, can put there.
     symlink(&roots, volume.join("15")).unwrap();
     assert!(complaint(text(&script), &[]).is_some());

@@ -219,6 +219,23 @@ mod tests {
     }
 
     #[test]
+    fn no_volume_holds_or_hides_what_the_program_relies_on() {
+        let class = |mount: &str| {
+            let text = format!(r#"{{"version":1,"volumes":{{"data":{{"serial":"data","mount":"{mount}"}}}}}}"#);
+            Class::parse(text.as_bytes())
+        };
+        for mount in ["/srv", "/srv/data", "/var/lib/postgresql", "/var/lib/handoff-data", "/home"] {
+            assert!(class(mount).is_ok(), "{mount}");
+        }
+        for mount in
+            ["/var", "/var/lib", "/var/lib/handoff", "/var/lib/handoff/x", "/etc", "/usr", "/usr/lib", "/run/x"]
+        {
+            let error = class(mount).unwrap_err();
+            assert!(error.to_string().contains("volumes.data.mount"), "{error}");
+        }
+    }
+
+    #[test]
     fn a_broken_class_is_never_taken_for_none() {
         let texts = [
             "",

@@ -6,7 +6,7 @@ use crate::document::{At, Refusal, Table};
 use crate::error::Result;
 use crate::guest::GuestPath;
 use crate::render::templates::Syntax;
-use crate::settings::{AccountName, FileMode, UnitName, refuse_path};
+use crate::settings::{AccountName, FileMode, UnitName, refuse_path, takes_volume};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
@@ -216,6 +216,10 @@ impl Volume {
                 if !plain || path.parent().is_none() {
                     return at
                         .refuse("is no place for a volume", "write a path of letters, digits, -, _ and . below /");
+                }
+                if !takes_volume(&path) {
+                    let problem = "would hide or hold what this program writes or relies on";
+                    return at.refuse(problem, "mount it further down, like /srv or /var/lib/postgresql");
                 }
                 Ok(path)
             })?,

@@ -28,7 +28,7 @@ pub use network::{
     Route, Vlan,
 };
 pub use read::Form;
-pub use rules::refuse_path;
+pub use rules::{refuse_path, takes_volume};
 pub use services::{EnvironmentVariable, Service};
 pub use terminals::{Peer, Terminal};
 

@@ -183,6 +183,13 @@ pub fn refuse_path(path: &GuestPath) -> Option<Refusal> {
     Some(Refusal::new(format!("{area} is not for `files`"), remedy))
 }
 
+/// Whether a volume may be mounted there: nothing that this program writes or relies on comes from a volume, which the host may
+/// exchange, and nothing of it is hidden by one.
+pub fn takes_volume(path: &GuestPath) -> bool {
+    let above = |area: &str| GuestPath::parse(area).is_ok_and(|area| area.is_within(path));
+    refuse_path(path).is_none() && !OTHERS.iter().any(|(area, _)| above(area))
+}
+
 fn check_files(files: &[PlainFile], document: &Node) -> Result<()> {
     let way = |index| [Step::Key("files"), Step::Item(index), Step::Key("path")];
     let mut paths = Unique::new();

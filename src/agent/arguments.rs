@@ -21,6 +21,7 @@ Commands:
   rollback [N]      go back to the generation before, or to generation N
   reset             give everything back and forget it, so that this guest can be copied
   boot              what the init runs early in boot: wait, verify, apply, by the policy of the image
+  wait              what the init runs where the boot is stopped: show why, and wait for corrected settings
   ready             wait until the appliance does what it is for, as its class says, and say so
   help, version
 
@@ -66,6 +67,8 @@ pub enum Command {
         /// Whether it is the child of the agent as PID 1.
         pid1: bool,
     },
+    /// `wait`
+    Wait,
     /// `ready`
     Ready,
     /// `plan`
@@ -134,6 +137,7 @@ impl Arguments {
             "version" => Command::Version,
             "boot" => Command::Boot { pid1 },
             "give-up" => Command::GiveUp { pid1 },
+            "wait" => Command::Wait,
             "ready" => Command::Ready,
             "plan" => Command::Plan { diff },
             "apply" => Command::Apply,
@@ -159,7 +163,9 @@ impl Arguments {
             return Err(usage(&format!("`{name}` does not take all that is given")));
         }
         let root = root.unwrap_or_else(|| PathBuf::from("/"));
-        if matches!(command, Command::Boot { .. } | Command::GiveUp { .. } | Command::Ready) && root != Path::new("/") {
+        let of_this_machine =
+            matches!(command, Command::Boot { .. } | Command::GiveUp { .. } | Command::Wait | Command::Ready);
+        if of_this_machine && root != Path::new("/") {
             // A boot sets the live host name, names cards and writes below /run; `ready` asks the ports of this machine.
             let problem = format!("`{name}` is for the machine that boots, and takes no --root");
             return Err(Error::usage("command line", problem, "use `apply` for the root of another guest"));
@@ -207,7 +213,8 @@ mod tests {
 
     #[test]
     fn a_boot_is_of_this_machine_alone() {
-        for line in ["--root /x boot", "boot --pid1 --root x", "give-up --root /x", "ready --root /x"] {
+        for line in ["--root /x boot", "boot --pid1 --root x", "give-up --root /x", "wait --root /x", "ready --root /x"]
+        {
             let error = parse(line).unwrap_err();
             assert_eq!(error.class().exit_code(), 2, "{line}: {error}");
             assert!(error.remedy().contains("apply"), "{line}: {error}");

@@ -21,8 +21,7 @@ pub(super) fn boot(root: &Root, arguments: &Arguments, pid1: bool, err: &mut dyn
     let started = Instant::now();
     if !pid1
         && let Some(status) = earlier(root)?
-        && status.mode == Mode::Pid1
-        && status.outcome != Outcome::Deferred
+        && is_final(&status)
     {
         return Ok(exit_code(&status));
     }
@@ -72,8 +71,19 @@ fn prepare(root: &Root, mode: Mode) -> Result<Option<PreparedRoot>> {
     Ok(Some(prepared))
 }
 
+/// Whether the service has nothing to do after this run in the same boot.
+fn is_final(status: &Status) -> bool {
+    match (status.mode, status.outcome) {
+        (_, Outcome::Deferred) => false,
+        (Mode::Pid1, _) => true,
+        // The boot goes on because of it.
+        (Mode::Stopped, outcome) => outcome != Outcome::Stopped,
+        (Mode::Service | Mode::Hand, _) => false,
+    }
+}
+
 /// What an earlier run in this boot left. A damaged status counts as none: then the work is done again, which is safe.
-fn earlier(root: &Root) -> Result<Option<Status>> {
+pub(super) fn earlier(root: &Root) -> Result<Option<Status>> {
     let bytes = root.read(&GuestPath::of(STATUS_PATH))?;
     Ok(bytes.and_then(|bytes| Status::from_json(&bytes).ok()))
 }
@@ -110,7 +120,7 @@ fn attempt(root: &Root, arguments: &Arguments, mode: Mode, err: &mut dyn Write) 
 }
 
 /// What becomes of the boot after a refusal.
-fn refused(root: &Root, mode: Mode, error: &Error) -> Status {
+pub(super) fn refused(root: &Root, mode: Mode, error: &Error) -> Status {
     // A class or a memory that cannot be read is no leave to go on: the stricter default holds.
     let mut failure = Class::load(root).map_or(Failure::Stop, |class| class.policy.failure);
     // Half of a commit is neither the old settings nor the new ones.
@@ -138,21 +148,21 @@ fn refused(root: &Root, mode: Mode, error: &Error) -> Status {
 }
 
 /// Leaves the status, prints the line, and turns the outcome into the exit code.
-fn finish(mut status: Status, started: Instant, err: &mut dyn Write) -> Result<u8> {
+pub(super) fn finish(mut status: Status, started: Instant, err: &mut dyn Write) -> Result<u8> {
     status.milliseconds = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
     if let Err(error) = platform::write_status(&status.to_json()) {
         warn(err, &[error.to_string()]);
     }
     let _ = writeln!(err, "{}", status.line());
     let _ = err.flush();
-    if status.mode == Mode::Pid1 {
+    if matches!(status.mode, Mode::Pid1 | Mode::Stopped) {
         platform::log_to_kernel(&status.line(), status.code != 0);
     }
     Ok(exit_code(&status))
 }
 
 /// 0 and 14 let the boot go on.
-fn exit_code(status: &Status) -> u8 {
+pub(super) fn exit_code(status: &Status) -> u8 {
     match status.outcome {
         Outcome::Applied | Outcome::Unchanged | Outcome::NoSettings | Outcome::Continued | Outcome::Deferred => 0,
         Outcome::LastGood => crate::error::Class::LastGood.exit_code(),
@@ -165,6 +175,21 @@ fn exit_code(status: &Status) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_service_does_nothing_after_a_run_that_let_the_boot_go_on() {
+        let status = |mode, outcome| Status::new(mode, outcome, String::new(), &State::default());
+        for (mode, outcome, expected) in [
+            (Mode::Pid1, Outcome::Applied, true),
+            (Mode::Pid1, Outcome::Deferred, false),
+            (Mode::Stopped, Outcome::Applied, true),
+            (Mode::Stopped, Outcome::Unchanged, true),
+            (Mode::Stopped, Outcome::Stopped, false),
+            (Mode::Service, Outcome::Applied, false),
+        ] {
+            assert_eq!(is_final(&status(mode, outcome)), expected, "{mode:?} {outcome:?}");
+        }
+    }
 
     #[test]
     fn a_boot_that_stops_never_ends_with_a_code_that_lets_it_go_on() {

@@ -11,7 +11,7 @@ use crate::commit::{self, Recovery};
 use crate::document::Writer;
 use crate::error::{Error, Result, one_line};
 use crate::guest::{Facts, GuestPath, Live, RunningInit, View};
-use crate::plan::{self, Desired, Incoming, Plan, Situation};
+use crate::plan::{self, Desired, Incoming, Plan, Poke, Situation};
 use crate::platform;
 use crate::render::{self, Context};
 use crate::root::Root;
@@ -175,6 +175,10 @@ pub(super) fn apply_offer(run: &mut Run<'_>, offer: &Offer, mode: Mode, err: &mu
     // Pokes alone are nothing new: as PID 1 the live host name has to be set in every boot.
     let is_empty = plan.steps.is_empty() && plan.bookkeeping.is_empty();
     let (number, changes) = (plan.steps.len(), changes(&plan));
+    if mode == Mode::Stopped {
+        // No service runs yet. systemd starts them all after this, and in their order.
+        plan.pokes.retain(|poke| matches!(poke, Poke::SetHostname(_) | Poke::RenameInterface { .. }));
+    }
     let mut warnings = std::mem::take(&mut plan.warnings);
     warnings.extend(judgement::check(run, offer, &plan)?);
     warnings.extend(commit::commit(run.root, &plan.take_steps())?.warnings);

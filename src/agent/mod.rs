@@ -11,6 +11,7 @@ mod judgement;
 mod offer;
 mod ready;
 mod status;
+mod stopped;
 
 pub use arguments::{Arguments, Command};
 pub use status::{Mode, Ready, ReadyState, STATUS_PATH, Status};
@@ -36,6 +37,7 @@ fn execute(arguments: &Arguments, out: &mut dyn Write, err: &mut dyn Write) -> R
         Command::Version => print(out, concat!("handoff-agent ", env!("CARGO_PKG_VERSION"), "\n")),
         Command::Boot { pid1 } => boot::boot(&root()?, arguments, *pid1, err),
         Command::GiveUp { pid1 } => boot::give_up(&root()?, *pid1, err),
+        Command::Wait => stopped::wait(&root()?, arguments, out, err),
         Command::Ready => ready::ready(&root()?, err),
         Command::Plan { diff } => commands::plan(&root()?, arguments, *diff, out, err),
         Command::Apply => commands::apply(&root()?, arguments, out, err),

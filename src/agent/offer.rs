@@ -47,7 +47,16 @@ pub(super) fn offer(
     note: &mut Option<String>,
 ) -> Result<Option<Offer>> {
     let deadline = Instant::now() + longest;
-    let Some(Found { blob, place }) = wait(sources, &Places::default(), deadline, note)? else { return Ok(None) };
+    let found = wait(sources, &Places::default(), deadline, note)?;
+    found.map(|found| accept(guest, class, state, found)).transpose()
+}
+
+/// Judges settings that were found.
+///
+/// # Errors
+/// They may not be applied.
+pub(super) fn accept(guest: &dyn View, class: &Class, state: &State, found: Found) -> Result<Offer> {
+    let Found { blob, place } = found;
     let keys = trusted_keys(guest)?;
     let pin = pin(guest)?;
     let clock = Clock { now: unix_time(), floor: RELEASED };
@@ -55,7 +64,7 @@ pub(super) fn offer(
     let settings = Settings::read(&verified).map_err(|error| error.within(&place))?;
     let resolved = class.resolve(&settings).map_err(|error| error.within(&place))?;
     check(&verified, &settings, guest, state).map_err(|error| error.within(&place))?;
-    Ok(Some(Offer { authority: verified.authority().to_string(), verified, settings, resolved, place }))
+    Ok(Offer { authority: verified.authority().to_string(), verified, settings, resolved, place })
 }
 
 /// The settings of a generation that was committed here, from our own memory.

@@ -14,11 +14,14 @@ pub enum Mode {
     Pid1,
     /// By the init, as a service.
     Service,
+    /// By the init, as the service that waits while the boot is stopped.
+    Stopped,
     /// By a person.
     Hand,
 }
 
-const MODES: [(&str, Mode); 3] = [("pid1", Mode::Pid1), ("service", Mode::Service), ("hand", Mode::Hand)];
+const MODES: [(&str, Mode); 4] =
+    [("pid1", Mode::Pid1), ("service", Mode::Service), ("stopped", Mode::Stopped), ("hand", Mode::Hand)];
 
 /// What came of it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

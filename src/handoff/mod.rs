@@ -6,5 +6,5 @@ mod pokes;
 pub mod ready;
 mod service;
 
-pub use pokes::poke;
+pub use pokes::{go_on, poke};
 pub use service::supervise;

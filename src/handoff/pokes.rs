@@ -1,6 +1,7 @@
 //! Pokes carried out. Each one is safe to repeat, has a deadline, and its failure is a warning: the files are right, and
 //! the next boot reads them.
 
+use crate::error::{Error, Result};
 use crate::plan::Poke;
 use crate::platform;
 use std::process::{Command, Stdio};
@@ -20,8 +21,25 @@ pub fn poke(pokes: &[Poke]) -> Vec<String> {
     pokes.iter().filter_map(attempt).collect()
 }
 
+/// Lets the boot go on that has stopped in `handoff-stopped.target`: the units are read again, and everything that belongs to
+/// a normal boot is started, as if systemd had begun with it. What belongs to the stop ends by that.
+///
+/// # Errors
+/// systemd could not be told. It may be tried again.
+pub fn go_on() -> Result<()> {
+    let end = Instant::now() + DEADLINE;
+    let told = tool(SYSTEMCTL, &["daemon-reload"], end)
+        // Without --no-block this would wait for a boot that waits for the end of this process.
+        .and_then(|()| tool(SYSTEMCTL, &["--no-block", "isolate", "default.target"], end));
+    told.map_err(|problem| {
+        let remedy = "start the guest again: the settings are in place";
+        Error::not_applied("systemd", format_args!("could not be told to go on with the boot: {problem}"), remedy)
+    })
+}
+
+const SYSTEMCTL: &str = "/usr/bin/systemctl";
+
 fn carry_out(poke: &Poke, end: Instant) -> Result<(), String> {
-    const SYSTEMCTL: &str = "/usr/bin/systemctl";
     const NETWORKCTL: &str = "/usr/bin/networkctl";
     match poke {
         Poke::SetHostname(name) => platform::set_hostname(name).map_err(|error| error.to_string()),

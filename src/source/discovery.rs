@@ -8,8 +8,9 @@ use super::spec::{self, Spec};
 use super::{Content, Found, inspect};
 use crate::error::{Error, Result};
 use crate::platform::{self, BlockEvents};
-use crate::trust::Blob;
+use crate::trust::{Blob, Digest};
 use std::cmp::Ordering;
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -206,9 +207,36 @@ fn candidate(block: Block) -> Candidate {
 /// A disk is ours and broken, or several qualify: [`crate::Class::NotVerified`]. No disk may be read:
 /// [`crate::Class::NoSettings`].
 pub fn scan(places: &Places) -> Result<Option<Found>> {
-    let mut first: Option<(String, Found)> = None;
-    let mut others: Vec<String> = Vec::new();
-    let mut denied = None;
+    let (disks, denied) = disks(places, &BTreeSet::new());
+    let found = disks.into_iter().map(|(_, content)| content).collect::<Result<Vec<Found>>>()?;
+    match (the_one(found)?, denied) {
+        (None, Some(error)) => Err(error),
+        (found, _) => Ok(found),
+    }
+}
+
+/// The one of several.
+///
+/// # Errors
+/// There are more than one.
+pub(super) fn the_one(mut found: Vec<Found>) -> Result<Option<Found>> {
+    if found.len() < 2 {
+        return Ok(found.pop());
+    }
+    let places: Vec<String> = found.into_iter().map(|found| found.place).collect();
+    Err(Error::not_verified(
+        places.join(" and "),
+        "are all settings disks, and only one may be there",
+        "detach all but one, or name the one that counts with --source disk:/dev/NAME",
+    ))
+}
+
+/// The disks of ours, good and broken, without those that are known already; and why a disk could not be opened.
+pub(super) fn disks(places: &Places, known: &BTreeSet<Medium>) -> (Vec<(Medium, Result<Found>)>, Option<Error>) {
+    let (mut disks, mut denied) = (Vec::new(), None);
+    // Of each disk of ours its name, its format, and its digest where it is good.
+    let mut seen: Vec<(String, Option<&'static str>, Option<Digest>)> = Vec::new();
+    let mut good = 0;
     for block in blocks(places).into_iter().filter(|block| block.passed_over.is_none()) {
         let object = block.path.display().to_string();
         let content = match examine(&block.path) {
@@ -222,35 +250,58 @@ pub fn scan(places: &Places) -> Result<Option<Found>> {
             }
         };
         let place = content.place(&object);
-        let parent = first.as_ref().filter(|(name, _)| block.parent.as_ref() == Some(name));
-        match (content.blob, parent) {
-            (Ok(None), _) => {}
-            (Ok(Some(blob)), Some((_, disk))) if same(&blob, &disk.blob) => {}
+        let Some(blob) = content.blob.transpose() else { continue };
+        let digest = blob.as_ref().ok().map(digest);
+        let disk = block.parent.as_ref().and_then(|parent| seen.iter().find(|(name, ..)| name == parent));
+        let again = match (disk, &digest) {
+            (None, _) => false,
             // The partition of a hybrid image need not reach as far as the volume does.
-            (Err(_), Some((_, disk))) if content.kind.is_some_and(|kind| disk.place.contains(kind)) => {}
-            (Err(error), _) => return Err(error),
-            (Ok(Some(blob)), _) if first.is_none() => first = Some((block.name, Found { blob, place })),
-            (Ok(Some(_)), _) => others.push(place),
+            (Some((_, kind, _)), None) => *kind == content.kind,
+            (Some((_, _, of_disk)), digest) => of_disk == digest,
+        };
+        if again {
+            continue;
         }
-        if others.len() >= MOST_NAMED {
+        let sequence = sequence(places, block.parent.as_ref().unwrap_or(&block.name));
+        let medium = Medium::new(&place, &sequence, &blob);
+        seen.push((block.name, content.kind, digest));
+        if known.contains(&medium) {
+            continue;
+        }
+        good += usize::from(blob.is_ok());
+        disks.push((medium, blob.map(|blob| Found { blob, place })));
+        // A blob can be a good part of our memory.
+        if good > MOST_NAMED {
             break;
         }
     }
-    match (first, denied) {
-        (Some((_, found)), _) if others.is_empty() => Ok(Some(found)),
-        (Some((_, found)), _) => Err(Error::not_verified(
-            format_args!("{} and {}", found.place, others.join(" and ")),
-            "are all settings disks, and only one may be there",
-            "detach all but one, or name the one that counts with --source disk:/dev/NAME",
-        )),
-        (None, Some(error)) => Err(error),
-        (None, None) => Ok(None),
+    (disks, denied)
+}
+
+/// What tells one medium in a place from the next one there: a disk that is put in again, and one that was changed.
+#[derive(Clone, Debug, Eq, PartialEq, Ord, PartialOrd)]
+pub struct Medium(String);
+
+impl Medium {
+    /// Of what a place holds. `sequence` is the kernel's number of the medium, empty where there is none.
+    pub(super) fn new(place: &str, sequence: &str, content: &Result<Blob>) -> Self {
+        match content {
+            Ok(blob) => Medium(format!("{place} {sequence} {}", digest(blob))),
+            Err(error) => Medium(format!("{place} {sequence} {error}")),
+        }
     }
 }
 
-/// Whether both blobs are the same to the byte.
-fn same(a: &Blob, b: &Blob) -> bool {
-    a.settings() == b.settings() && a.signature() == b.signature()
+/// Of both texts, so that the same settings signed by another hand are not the same.
+fn digest(blob: &Blob) -> Digest {
+    let texts = [blob.settings(), blob.signature().unwrap_or_default()].map(|text| *Digest::of(text).as_bytes());
+    Digest::of(&texts.concat())
+}
+
+/// The number that the kernel gives to each disk that comes and to each medium in a drive. Empty where it gives none.
+pub(super) fn sequence(places: &Places, disk: &str) -> String {
+    let text = fs::read_to_string(places.sys_class_block.join(disk).join("diskseq"));
+    text.map(|text| text.trim().to_owned()).unwrap_or_default()
 }
 
 /// Looks at these places until one of them has settings, at most until the deadline. Where several have, the first of the

@@ -6,11 +6,13 @@
 mod discovery;
 mod fat;
 mod iso9660;
+mod news;
 mod reader;
 mod spec;
 mod volume;
 
-pub use discovery::{Candidate, Places, Verdict, list, scan, wait};
+pub use discovery::{Candidate, Medium, Places, Verdict, list, scan, wait};
+pub use news::{News, news};
 pub use reader::{Device, ReadAt};
 pub use spec::{Spec, load};
 pub use volume::LABEL;

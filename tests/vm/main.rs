@@ -14,4 +14,5 @@ mod catalog;
 mod discovery;
 mod harness;
 mod harness_works;
+mod stopped;
 mod units;

@@ -52,7 +52,7 @@ fn a_service_that_fails_ends_the_boot_in_the_stopped_target_before_anything_else
     let image = Image::debian();
     let stub = r#"case $1 in
   boot) echo refused; exit 11 ;;
-  status)
+  wait)
     echo "stopped: not signed"
     sleep 3
     systemctl list-units --no-legend --plain --state=active,activating 'ssh*' 'systemd-networkd.service' \

@@ -187,6 +187,11 @@ impl Table {
     /// As for [`Table::line`]; no such line; a value with a colon or a line break.
     pub fn set(&mut self, name: &str, index: usize, value: &[u8]) -> Result<()> {
         self.check(name, value)?;
+        self.put(name, index, value)
+    }
+
+    /// [`Table::set`] of a value whose bytes may be the file's own: what the guest wrote there stays, whatever it is.
+    fn put(&mut self, name: &str, index: usize, value: &[u8]) -> Result<()> {
         let file = self.file;
         let line = self.position(name)?.and_then(|at| self.lines.get_mut(at));
         let Some(line) = line else {
@@ -255,7 +260,8 @@ impl Table {
             return Ok(false);
         }
         let joined = if list.is_empty() { user.as_bytes().to_vec() } else { [list, user.as_bytes()].join(&b',') };
-        self.set(group, field::MEMBERS, &joined)?;
+        self.check(group, user.as_bytes())?;
+        self.put(group, field::MEMBERS, &joined)?;
         Ok(true)
     }
 
@@ -267,15 +273,15 @@ impl Table {
         let Some(list) = self.field(group, field::MEMBERS)? else { return Ok(()) };
         let others: Vec<&[u8]> = list.split(|byte| *byte == b',').filter(|member| *member != user.as_bytes()).collect();
         let left = others.join(&b',');
-        self.set(group, field::MEMBERS, &left)
+        self.put(group, field::MEMBERS, &left)
     }
 
     fn check(&self, name: &str, value: &[u8]) -> Result<()> {
         if value.iter().any(|byte| matches!(byte, b':' | b'\n' | b'\r' | 0)) {
             return Err(Error::invalid(
                 format_args!("{}, {name}", self.file.path()),
-                "a value has a colon, which this file cannot hold",
-                "write it without a colon",
+                "a value has a colon or a line break, which this file cannot hold",
+                "write it without",
             ));
         }
         Ok(())
@@ -391,6 +397,17 @@ mod tests {
         table.leave("h", "a").unwrap();
         assert_eq!(table.to_bytes(), b"g:x:1:ab,a\nh:x:2:\n");
         assert_eq!(table.members("g").unwrap(), ["ab", "a"]);
+    }
+
+    #[test]
+    fn members_come_and_go_beside_bytes_that_nobody_could_give() {
+        let mut table = Table::parse(AccountFile::Group, b"g:x:1:a,b\r\nh:x:2:o\0ps\n").unwrap();
+        assert!(table.join("g", "c").unwrap() && table.join("h", "c").unwrap());
+        assert_eq!(table.to_bytes(), b"g:x:1:a,b\r,c\nh:x:2:o\0ps,c\n");
+        table.leave("g", "c").unwrap();
+        table.leave("h", "c").unwrap();
+        assert_eq!(table.to_bytes(), b"g:x:1:a,b\r\nh:x:2:o\0ps\n");
+        assert!(table.join("g", "a:b").is_err());
     }
 
     #[test]

@@ -94,6 +94,7 @@ impl Machine {
             digest: &digest,
             authority: "nobody",
             now: 7,
+            on_trial: false,
         };
         let situation = Situation { guest: &self.tree, previous: &self.state, facts: &facts, compare_owners: true };
         let plan = plan::plan(desired.clone(), &incoming, &situation).unwrap_or_else(|error| panic!("{error}\n{text}"));

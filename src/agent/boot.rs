@@ -3,9 +3,10 @@
 use super::arguments::Arguments;
 use super::commands::{Run, apply_offer, recover, warn};
 use super::deferral;
-use super::offer;
+use super::offer::{self, Offer};
 use super::status::{Mode, Outcome, STATUS_PATH, Status, subject};
-use crate::class::{Class, Failure};
+use super::trial;
+use crate::class::{Class, Failure, Policy};
 use crate::commit;
 use crate::commit::state::State;
 use crate::error::{Error, Result};
@@ -102,7 +103,18 @@ fn attempt(root: &Root, arguments: &Arguments, mode: Mode, err: &mut dyn Write) 
     let machine = offer::machine(root)?.map(|uuid| uuid.to_string());
     let mut run = Run::new(root, Facts { machine, entropy: platform::entropy()?, live: Some(live) })?;
     let longest = arguments.wait.unwrap_or(run.class.policy.wait);
-    match run.offer(arguments, longest)? {
+    // Before anything is read that could hold us, or the attempts would never end.
+    // A second run in one boot is no second attempt.
+    let is_first = earlier(root)?.is_none_or(|status| status.outcome == Outcome::Deferred);
+    let used_up = trial::at_boot(&mut run, mode, is_first, err);
+    let offer = run.offer(arguments, longest)?;
+    // Settings that are of no use are no reason to refuse others.
+    let is_other =
+        |offer: &Offer| run.state.current().is_none_or(|current| current.digest != offer.verified.digest().to_string());
+    if let Some(error) = used_up.filter(|_| !offer.as_ref().is_some_and(is_other)) {
+        return Err(error);
+    }
+    match offer {
         Some(offer) => apply_offer(&mut run, &offer, mode, err),
         None if run.class.policy.required => Err(Error::no_settings(
             "sources",
@@ -122,7 +134,9 @@ fn attempt(root: &Root, arguments: &Arguments, mode: Mode, err: &mut dyn Write) 
 /// What becomes of the boot after a refusal.
 pub(super) fn refused(root: &Root, mode: Mode, error: &Error) -> Status {
     // A class or a memory that cannot be read is no leave to go on: the stricter default holds.
-    let mut failure = Class::load(root).map_or(Failure::Stop, |class| class.policy.failure);
+    let policy =
+        Class::load(root).map_or_else(|_| Policy { failure: Failure::Stop, ..Policy::default() }, |class| class.policy);
+    let mut failure = policy.failure;
     // Half of a commit is neither the old settings nor the new ones.
     if commit::interrupted(root).unwrap_or(true) {
         failure = Failure::Stop;
@@ -133,12 +147,10 @@ pub(super) fn refused(root: &Root, mode: Mode, error: &Error) -> Status {
         Failure::Continue => {
             (Outcome::Continued, format!("NOT APPLIED (code {code}): {error}; the boot goes on as the image is"))
         }
-        Failure::LastGood if state.generation > 0 => {
+        Failure::LastGood if state.generation > 0 && !trial::is_used_up(state.trial.as_ref(), policy.attempts) => {
             let subject = subject(&state);
-            (
-                Outcome::LastGood,
-                format!("NOT APPLIED (code {code}): {error}; running on the last good settings, {subject}"),
-            )
+            let which = if state.trial.is_some() { "settings of before" } else { "last good settings" };
+            (Outcome::LastGood, format!("NOT APPLIED (code {code}): {error}; running on the {which}, {subject}"))
         }
         Failure::LastGood | Failure::Stop => {
             (Outcome::Stopped, format!("NOT APPLIED (code {code}): {error}; the boot stops here"))

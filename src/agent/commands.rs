@@ -4,6 +4,7 @@ use super::arguments::Arguments;
 use super::judgement;
 use super::offer::{self, Offer, offer};
 use super::status::{Mode, Outcome, STATUS_PATH, Status, subject};
+use super::trial;
 use crate::class::{Class, Resolved};
 use crate::commit::state::State;
 use crate::commit::store::OBJECTS;
@@ -71,6 +72,7 @@ impl<'a> Run<'a> {
             digest: &digest,
             authority: &offer.authority,
             now: offer::unix_time(),
+            on_trial: !offer.is_own && self.facts.live.is_some() && trial::is_judged(self.root),
         };
         plan::plan(desired, &incoming, &self.situation())
     }
@@ -174,6 +176,14 @@ pub(super) fn apply_offer(run: &mut Run<'_>, offer: &Offer, mode: Mode, err: &mu
     let mut plan = run.plan(offer)?;
     // Pokes alone are nothing new: as PID 1 the live host name has to be set in every boot.
     let is_empty = plan.steps.is_empty() && plan.bookkeeping.is_empty();
+    let begins_trial = plan.state.trial.is_some() && plan.generation != run.state.generation;
+    if begins_trial
+        && mode == Mode::Hand
+        && run.facts.live.as_ref().is_some_and(|live| live.init == Some(RunningInit::Systemd))
+    {
+        // In a boot it looks by itself, later.
+        plan.pokes.push(Poke::Restart(trial::JUDGE.into()));
+    }
     let (number, changes) = (plan.steps.len(), changes(&plan));
     if mode == Mode::Stopped {
         // No service runs yet. systemd starts them all after this, and in their order.
@@ -241,6 +251,8 @@ pub(super) fn status(root: &Root, arguments: &Arguments, json: bool, out: &mut d
                 w.key("current").nullable(state.current(), |w, committed| committed.write(w));
                 w.key("last_run").nullable(last.as_ref(), |w, last| last.write(w));
                 w.key("edited_by_hand").list(&drift, |w, path| w.text(path.as_str()));
+                w.key("last_good").nullable(state.good(), Writer::number);
+                w.key("trial").nullable(state.trial, |w, trial| trial.write(w));
                 w.key("rejected").map(&state.rejected, |w, reason| w.text(reason));
                 w.key("kept").list(&state.kept, |w, kept| kept.write(w));
             });
@@ -256,6 +268,12 @@ pub(super) fn status(root: &Root, arguments: &Arguments, json: bool, out: &mut d
             tell(out, &format!("  trust      {}\n", one_line(&committed.authority)));
             tell(out, &format!("  committed  {}\n", crate::trust::ShownTime(committed.time)));
         }
+    }
+    if let Some(trial) = &state.trial {
+        // Without a class that can be read the number of attempts is not known, and the rest is worth telling.
+        let attempts = Class::load(root).map_or(String::new(), |class| format!(" of {}", class.policy.attempts));
+        let good = trial.good.map_or("none yet".to_owned(), |good| format!("generation {good}"));
+        tell(out, &format!("  on trial   attempt {}{attempts}; the last good one: {good}\n", trial.attempt));
     }
     if let Some(last) = last {
         tell(out, &format!("  last run   {}\n", one_line(&last.message)));

@@ -12,6 +12,7 @@ mod offer;
 mod ready;
 mod status;
 mod stopped;
+mod trial;
 
 pub use arguments::{Arguments, Command};
 pub use status::{Mode, Ready, ReadyState, STATUS_PATH, Status};

@@ -32,6 +32,8 @@ pub(super) struct Offer {
     pub authority: String,
     /// Where they come from, for people.
     pub place: String,
+    /// Whether they are from our own memory: somebody goes back to them, and has not to be shown that they work.
+    pub is_own: bool,
 }
 
 /// Looks for settings until the wait is over. `None` where there are none; `note` says then what a named disk or file is instead.
@@ -64,7 +66,7 @@ pub(super) fn accept(guest: &dyn View, class: &Class, state: &State, found: Foun
     let settings = Settings::read(&verified).map_err(|error| error.within(&place))?;
     let resolved = class.resolve(&settings).map_err(|error| error.within(&place))?;
     check(&verified, &settings, guest, state).map_err(|error| error.within(&place))?;
-    Ok(Offer { authority: verified.authority().to_string(), verified, settings, resolved, place })
+    Ok(Offer { authority: verified.authority().to_string(), verified, settings, resolved, place, is_own: false })
 }
 
 /// The settings of a generation that was committed here, from our own memory.
@@ -91,7 +93,7 @@ pub(super) fn committed(guest: &dyn View, class: &Class, state: &State, generati
     let verified = verify(&place, blob, Requirement::Digest, &TrustedKeys::default(), Some(&digest), clock)?;
     let settings = Settings::read(&verified).map_err(|error| error.within(&place))?;
     let resolved = class.resolve(&settings).map_err(|error| error.within(&place))?;
-    Ok(Offer { authority: entry.authority.clone(), verified, settings, resolved, place })
+    Ok(Offer { authority: entry.authority.clone(), verified, settings, resolved, place, is_own: true })
 }
 
 /// Whether genuine settings are meant for this guest, now.

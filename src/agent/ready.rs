@@ -1,28 +1,34 @@
 //! The command `ready`: waits until the appliance does what it is for, and says so in the status and on the console.
 
-use super::commands::warn;
+use super::commands::{Run, recover, warn};
 use super::offer;
-use super::status::{Ready, ReadyState, STATUS_PATH, Status, seconds};
-use crate::class::{Class, PortOf, Probe as Declared, Resolved};
+use super::status::{Mode, Outcome, Ready, ReadyState, STATUS_PATH, Status, seconds, subject};
+use super::trial::{self, Event, Next};
+use crate::class::{Class, MAX_ATTEMPTS, PortOf, Probe as Declared, Resolved};
 use crate::commit::state::State;
 use crate::error::{Class as Failure, Error, Result, one_line};
-use crate::guest::{GuestPath, View as _};
+use crate::guest::{Facts, GuestPath, View as _};
 use crate::handoff::ready::{self, Probe};
 use crate::platform;
 use crate::root::Root;
 use std::io::Write;
 use std::time::{Duration, Instant};
 
+/// How often is looked at most: for each attempt, after the way back, and when somebody changes the settings meanwhile.
+const MAX_ROUNDS: u32 = 2 * MAX_ATTEMPTS;
+
+/// What new settings have to last after the first good answer.
+const SETTLE: Duration = Duration::from_secs(1);
+
 /// What the class asks of an appliance that is ready, and how long that may take. `None`: it does not say.
 ///
 /// # Errors
 /// A port is that of a field, and the settings that were applied cannot be read or give it none.
-fn probes_of(root: &Root, class: &Class) -> Result<Option<(Vec<Probe>, Duration)>> {
+fn probes_of(root: &Root, class: &Class, state: &State) -> Result<Option<(Vec<Probe>, Duration)>> {
     let Some(asked) = &class.ready else { return Ok(None) };
-    let state = State::load(root)?;
     let resolved = match state.generation {
         0 => Resolved::default(),
-        generation => offer::committed(root, class, &state, generation)?.resolved,
+        generation => offer::committed(root, class, state, generation)?.resolved,
     };
     let number = |port: &PortOf| {
         resolved.port(port).ok_or_else(|| {
@@ -48,33 +54,118 @@ fn probes_of(root: &Root, class: &Class) -> Result<Option<(Vec<Probe>, Duration)
     Ok(Some((probes?, asked.deadline)))
 }
 
-/// Waits. 0 when it is ready, 13 when it is not.
+/// Waits. 0 when it is ready, 13 when it is not, 14 when it is with the last good settings, after others that did not get it
+/// ready.
 ///
 /// # Errors
-/// The class cannot be read, or the status cannot be written.
+/// The class or the memory cannot be read, or the status cannot be written.
 pub(super) fn ready(root: &Root, err: &mut dyn Write) -> Result<u8> {
     let class = Class::load(root)?;
-    let declared = match probes_of(root, &class) {
-        Ok(declared) => declared,
+    let attempts = class.policy.attempts;
+    let mut went_back = false;
+    for _ in 0..MAX_ROUNDS {
+        let mut state = State::load(root)?;
+        let look = look(root, &class, &state, err)?;
+        // Somebody may have given the guest other settings while it was waited for.
+        let generation = state.generation;
+        state = State::load(root)?;
+        if state.generation != generation {
+            continue;
+        }
+        let is_ready = look.ready.state == ReadyState::Ready;
+        let Some(trial) = state.trial else { return finish(root, look, went_back, err) };
+        if is_ready {
+            trial::record(root, &mut state, None)?;
+            trial::tell(
+                err,
+                &format!("handoff: the trial of {} is over: it is the last good one now", subject(&state)),
+            );
+            return finish(root, look, went_back, err);
+        }
+        let reason = look.ready.reason.clone().unwrap_or_default();
+        match trial::next(trial, attempts, Event::NotReady) {
+            Next::Again(again) => {
+                trial::record(root, &mut state, Some(again))?;
+                let (waited, attempt) = (seconds(look.ready.milliseconds), trial.attempt);
+                trial::tell(
+                    err,
+                    &format!(
+                        "handoff: NOT READY: {reason} ({waited} waited); this was attempt {attempt} of {attempts}, and the \
+                         services are started again"
+                    ),
+                );
+                note(root, look.ready, err)?;
+            }
+            Next::GoBack(good) => {
+                let reason = format!("generation {generation} was not ready in {}: {reason}", trial::shown(attempts));
+                if let Err(error) = go_back(root, good, &reason, err) {
+                    warn(err, &[error.to_string()]);
+                    return finish(root, look, went_back, err);
+                }
+                went_back = true;
+            }
+            Next::Stay => return finish(root, look, went_back, err),
+        }
+        ready::start_again(class.services.iter().map(|unit| unit.as_str()));
+    }
+    Err(Error::not_applied("ready", "the settings were changed again and again", "run `handoff-agent ready` again"))
+}
+
+/// What one look at the appliance has shown.
+struct Look {
+    ready: Ready,
+    /// Where an operator finds out more.
+    look_at: String,
+}
+
+/// Waits until it is ready or the deadline is over.
+fn look(root: &Root, class: &Class, state: &State, err: &mut dyn Write) -> Result<Look> {
+    let (probes, deadline) = match probes_of(root, class, state) {
+        Ok(Some(declared)) => declared,
+        Ok(None) => {
+            let reason = Some("no probe is declared".to_owned());
+            let ready = Ready { state: ReadyState::Ready, reason, milliseconds: 0 };
+            return Ok(Look { ready, look_at: String::new() });
+        }
         Err(error) => {
             // Whoever watches the status must not take silence for an appliance that is still on its way.
-            note(root, Ready { state: ReadyState::Failed, reason: Some(error.to_string()), milliseconds: 0 }, err)?;
-            return Err(error);
+            let ready = Ready { state: ReadyState::Failed, reason: Some(error.to_string()), milliseconds: 0 };
+            if state.trial.is_none() {
+                note(root, ready, err)?;
+                return Err(error);
+            }
+            return Ok(Look { ready, look_at: String::new() });
         }
-    };
-    let Some((probes, deadline)) = declared else {
-        let reason = "no probe is declared".to_owned();
-        return finish(root, Ready { state: ReadyState::Ready, reason: Some(reason), milliseconds: 0 }, "", err);
     };
     note(root, Ready { state: ReadyState::Waiting, reason: None, milliseconds: 0 }, err)?;
     let start = Instant::now();
-    let outcome = ready::wait(&probes, deadline.min(ready::MAX_DEADLINE));
+    let mut outcome = ready::wait(&probes, deadline.min(ready::MAX_DEADLINE));
     let milliseconds = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
+    if outcome.is_ok() && state.trial.is_some() {
+        // A service that is about to fail, or to be started again, may have answered.
+        std::thread::sleep(SETTLE);
+        outcome = ready::wait(&probes, deadline.min(ready::MAX_DEADLINE));
+    }
     let (state, reason) = match outcome {
         Ok(_) => (ReadyState::Ready, shown(&probes)),
         Err(reason) => (ReadyState::Failed, reason),
     };
-    finish(root, Ready { state, reason: Some(reason), milliseconds }, &look_at(&probes), err)
+    Ok(Look { ready: Ready { state, reason: Some(reason), milliseconds }, look_at: look_at(&probes) })
+}
+
+/// Goes back to a good generation while the guest runs, and says so.
+fn go_back(root: &Root, good: u64, reason: &str, err: &mut dyn Write) -> Result<()> {
+    recover(root, err)?;
+    let machine = offer::machine(root)?.map(|uuid| uuid.to_string());
+    let facts = Facts { machine, entropy: platform::entropy()?, live: Some(platform::live(root, false)?) };
+    let mut run = Run::new(root, facts)?;
+    let earlier = root.read(&GuestPath::of(STATUS_PATH))?.and_then(|bytes| Status::from_json(&bytes).ok());
+    // How the agent ran in this boot is as it was: the service goes by it.
+    let mode = earlier.map_or(Mode::Service, |earlier| earlier.mode);
+    let status = trial::go_back(&mut run, good, reason, Mode::Service, err)?;
+    let status = Status { mode, outcome: Outcome::LastGood, code: Failure::LastGood.exit_code(), ..status };
+    trial::tell(err, &status.line());
+    platform::write_status(&status.to_json())
 }
 
 fn shown(probes: &[Probe]) -> String {
@@ -93,14 +184,17 @@ fn look_at(probes: &[Probe]) -> String {
     }
 }
 
-fn finish(root: &Root, ready: Ready, look_at: &str, err: &mut dyn Write) -> Result<u8> {
-    let line = line(&ready, look_at);
-    let is_ready = ready.state == ReadyState::Ready;
-    let noted = note(root, ready, err);
-    let _ = writeln!(err, "{line}");
-    let _ = err.flush();
+fn finish(root: &Root, look: Look, went_back: bool, err: &mut dyn Write) -> Result<u8> {
+    let line = line(&look.ready, &look.look_at);
+    let is_ready = look.ready.state == ReadyState::Ready;
+    let noted = note(root, look.ready, err);
+    trial::tell(err, &line);
     noted?;
-    Ok(if is_ready { 0 } else { Failure::NotApplied.exit_code() })
+    Ok(match (is_ready, went_back) {
+        (true, false) => 0,
+        (true, true) => Failure::LastGood.exit_code(),
+        (false, _) => Failure::NotApplied.exit_code(),
+    })
 }
 
 /// The line on the console.

@@ -267,11 +267,12 @@ pub(super) fn seconds(milliseconds: u64) -> String {
     }
 }
 
-/// What the guest is called in a line for people: instance and serial, or the generation alone.
+/// What the guest is called in a line for people: instance and serial, or the generation alone; and whether it is on trial.
 pub(super) fn subject(state: &State) -> String {
+    let trial = if state.trial.is_some() { ", on trial" } else { "" };
     match state.current().and_then(|committed| committed.instance.as_deref().zip(committed.serial)) {
-        Some((id, serial)) => format!("{id} serial {serial} (generation {})", state.generation),
-        None => format!("generation {}", state.generation),
+        Some((id, serial)) => format!("{id} serial {serial} (generation {}{trial})", state.generation),
+        None => format!("generation {}{trial}", state.generation),
     }
 }
 

@@ -17,6 +17,7 @@ mod value;
 
 pub use field::{Field, Kind, Required};
 pub use parts::{Condition, Direction, PortOf, Probe, Ready, Template, Terminal, Volume};
+pub(crate) use policy::MAX_ATTEMPTS;
 pub use policy::{Failure, Policy};
 pub use resolve::Resolved;
 pub use scalar::{FAMILIES, Family, MAX_TEXT, Scalar, TYPES};
@@ -210,11 +211,11 @@ mod tests {
     #[test]
     fn what_is_written_is_taken() {
         let text = r#"{ "version": 1, "class": "haproxy", "policy": { "trust": "digest", "settings": "optional",
-            "sources": ["file:/seed"], "wait_seconds": 0, "failure": "continue", "init": "/init" } }"#;
+            "sources": ["file:/seed"], "wait_seconds": 0, "failure": "continue", "attempts": 10, "init": "/init" } }"#;
         let class = Class::parse(text.as_bytes()).unwrap();
         assert_eq!((class.name.as_str(), class.policy.trust), ("haproxy", Requirement::Digest));
         assert!(!class.policy.required);
-        assert_eq!(class.policy.failure, Failure::Continue);
+        assert_eq!((class.policy.failure, class.policy.attempts), (Failure::Continue, 10));
         assert_eq!(class.policy.sources, [Spec::File("/seed".into())]);
     }
 
@@ -246,6 +247,8 @@ mod tests {
             r#"{"version":1,"policy":{"wait_seconds":91}}"#,
             r#"{"version":1,"policy":{"sources":[]}}"#,
             r#"{"version":1,"policy":{"failure":"ignore"}}"#,
+            r#"{"version":1,"policy":{"attempts":0}}"#,
+            r#"{"version":1,"policy":{"attempts":11}}"#,
         ];
         for text in texts {
             assert_eq!(Class::parse(text.as_bytes()).unwrap_err().class().exit_code(), 12, "{text}");

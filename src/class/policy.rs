@@ -11,6 +11,9 @@ use std::time::Duration;
 /// The longest that a policy may let the boot wait for settings.
 const MAX_WAIT_SECONDS: u64 = 90;
 
+/// The most attempts that a policy may give to new settings.
+pub(crate) const MAX_ATTEMPTS: u32 = 10;
+
 /// What the image demands of settings, and what becomes of the boot without them.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Policy {
@@ -24,6 +27,8 @@ pub struct Policy {
     pub wait: Duration,
     /// What becomes of the boot when settings are refused. `failure`: `last-good` (default), `stop`, `continue`.
     pub failure: Failure,
+    /// How often new settings are tried before the guest goes back to the last good ones. `attempts`: 3 by default, 1 to 10.
+    pub attempts: u32,
     /// The init that is handed off to after a run as PID 1. `init`: `/sbin/init` by default.
     pub init: GuestPath,
     /// Which sections settings may carry, beside `version`, `instance` and `appliance`. `sections`: all by default.
@@ -53,6 +58,7 @@ impl Default for Policy {
             sources: vec![Spec::Auto],
             wait: Duration::from_secs(10),
             failure: Failure::LastGood,
+            attempts: 3,
             init: GuestPath::of("/sbin/init"),
             sections: SECTIONS.to_vec(),
         }
@@ -62,7 +68,8 @@ impl Default for Policy {
 impl Policy {
     /// Takes what is written.
     pub(super) fn read(&mut self, at: &At<'_>) -> Result<()> {
-        let table = at.table(&["trust", "settings", "sources", "wait_seconds", "failure", "init", "sections"])?;
+        let table =
+            at.table(&["trust", "settings", "sources", "wait_seconds", "failure", "attempts", "init", "sections"])?;
         let trusts = [Requirement::Signature, Requirement::Digest, Requirement::Nothing].map(|one| (one.name(), one));
         if let Some(trust) = table.optional("trust", |at| at.word(&trusts))? {
             self.trust = trust;
@@ -78,6 +85,9 @@ impl Policy {
         }
         if let Some(failure) = table.optional("failure", |at| at.word(&FAILURES))? {
             self.failure = failure;
+        }
+        if let Some(attempts) = table.optional("attempts", |at| at.integer(1..=u64::from(MAX_ATTEMPTS)))? {
+            self.attempts = u32::try_from(attempts).unwrap_or(MAX_ATTEMPTS);
         }
         if let Some(init) = table.optional("init", |at| at.guest_path())? {
             self.init = init;

@@ -1,6 +1,6 @@
 //! How [`State`] stands in `state.json`: each type with the function that writes it and the one that reads it.
 
-use super::state::{Accounts, Committed, Kept, Owned, OwnedGroup, OwnedUser, SerialMark, State, Trace};
+use super::state::{Accounts, Committed, Kept, Owned, OwnedGroup, OwnedUser, SerialMark, State, Trace, Trial};
 use crate::document::{At, Writer};
 use crate::error::Result;
 use crate::guest::{GuestPath, Owner};
@@ -34,6 +34,7 @@ impl State {
                     });
                 });
             });
+            w.key("trial").nullable(self.trial, |w, trial| trial.write(w));
             w.key("rejected").map(&self.rejected, |w, reason| w.text(reason));
             w.key("kept").list(&self.kept, |w, kept| kept.write(w));
         });
@@ -48,6 +49,7 @@ impl State {
             "identity",
             "owned",
             "accounts",
+            "trial",
             "rejected",
             "kept",
         ])?;
@@ -66,6 +68,8 @@ impl State {
                     groups: table.required("groups", |at| at.map(same, read_owned_group))?,
                 })
             })?,
+            // Who wrote none knew of none: what was committed then is taken for good.
+            trial: table.optional("trial", |at| at.nullable(Trial::read))?.flatten(),
             rejected: table.required("rejected", |at| at.map(same, text))?,
             kept: table.required("kept", |at| at.list(0..=usize::MAX, |at| Kept::read(&at)))?,
         })
@@ -102,6 +106,24 @@ impl Committed {
             serial: table.required("serial", |at| at.nullable(At::number))?,
             authority: table.required("authority", |at| text(&at))?,
             time: table.required("time", |at| at.number())?,
+        })
+    }
+}
+
+impl Trial {
+    /// Writes it as a table.
+    pub fn write(self, writer: &mut Writer) {
+        writer.table(|w| {
+            w.key("attempt").number(self.attempt);
+            w.key("good").nullable(self.good, Writer::number);
+        });
+    }
+
+    fn read(at: &At<'_>) -> Result<Self> {
+        let table = at.table(&["attempt", "good"])?;
+        Ok(Trial {
+            attempt: table.required("attempt", |at| at.number())?,
+            good: table.required("good", |at| at.nullable(At::number))?,
         })
     }
 }

@@ -20,6 +20,8 @@ pub struct State {
     pub owned: BTreeMap<GuestPath, Owned>,
     /// The accounts and groups that are ours.
     pub accounts: Accounts,
+    /// While the current generation has not been seen to work. `None`: it is the last good one.
+    pub trial: Option<Trial>,
     /// Settings that must not be taken again, by digest (`sha256:…`), with the reason.
     pub rejected: BTreeMap<String, String>,
     /// Hand-edited files that settings overwrote, the newest last.
@@ -31,6 +33,23 @@ impl State {
     pub fn current(&self) -> Option<&Committed> {
         self.history.get(&self.generation)
     }
+
+    /// The last generation that was seen to work, or never had to show it; `None` where there was none yet.
+    pub fn good(&self) -> Option<u64> {
+        match &self.trial {
+            Some(trial) => trial.good,
+            None => (self.generation > 0).then_some(self.generation),
+        }
+    }
+}
+
+/// The current generation has yet to show that the appliance gets ready with it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Trial {
+    /// Which attempt this is; the commit began the first.
+    pub attempt: u32,
+    /// The last good generation before it; `None`: there was none yet.
+    pub good: Option<u64>,
 }
 
 /// The settings of a generation.

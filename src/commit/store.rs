@@ -134,7 +134,7 @@ fn broken(problem: &str) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::commit::state::{Committed, Kept, Owned, OwnedGroup, OwnedUser, SerialMark};
+    use crate::commit::state::{Committed, Kept, Owned, OwnedGroup, OwnedUser, SerialMark, Trial};
     use crate::guest::{Owner, Tree};
 
     fn example() -> State {
@@ -152,6 +152,16 @@ mod tests {
         let tree = Tree::new().with(STATE, std::str::from_utf8(&bytes).unwrap());
         assert_eq!(State::load(&tree).unwrap(), example());
         assert_eq!(State::load(&Tree::new()).unwrap().generation, 0);
+    }
+
+    #[test]
+    fn a_memory_that_knows_of_no_trial_is_that_of_a_good_generation() {
+        let text = String::from_utf8(example().to_bytes().unwrap()).unwrap();
+        let old = text.replace("  \"trial\": null,\n", "");
+        assert_ne!(old, text);
+        assert_eq!(State::from_bytes(old.as_bytes()).unwrap().good(), Some(3));
+        let state = State { trial: Some(Trial { attempt: 1, good: None }), ..example() };
+        assert_eq!((state.good(), State::default().good()), (None, None));
     }
 
     #[test]
@@ -225,6 +235,7 @@ mod tests {
         };
         state.accounts.users.insert(awkward.into(), user);
         state.accounts.groups.insert("g".into(), OwnedGroup { gid: 1, created: true });
+        state.trial = Some(Trial { attempt: u32::MAX, good: Some(u64::MAX) });
         state.kept.push(Kept { path: GuestPath::of("/k"), sha256: "0".into(), generation: 1 });
         assert_eq!(State::from_bytes(&state.to_bytes().unwrap()).unwrap(), state);
     }
@@ -244,6 +255,7 @@ mod tests {
             ("\"history\": {}", "\"history\": {\"03\": {}}"),
             ("\"identity\": null,", ""),
             ("\"kept\": []", "\"kept\": null"),
+            ("\"trial\": null", "\"trial\": {\"attempt\": -1, \"good\": null}"),
         ] {
             let damaged = text.replace(from, to);
             assert_ne!(damaged, text, "{from}");

@@ -23,6 +23,7 @@ const UNIT_DEADLINE: Duration = Duration::from_secs(5);
 const COMMAND_DEADLINE: Duration = Duration::from_secs(10);
 /// The most bytes that are read of an answer to get to the end of its first line.
 const MAX_STATUS_LINE: u64 = 4096;
+const SYSTEMCTL: &str = "/usr/bin/systemctl";
 
 /// One question to the appliance.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -163,12 +164,29 @@ fn status_of(answer: &[u8]) -> Option<u16> {
 }
 
 fn unit(name: &str, end: Instant) -> Result<(), String> {
-    const SYSTEMCTL: &str = "/usr/bin/systemctl";
     match run(&[SYSTEMCTL, "is-active", "--quiet", "--", name], left(UNIT_DEADLINE, end)) {
         Ok(Some(0)) => Ok(()),
         Ok(Some(_)) => Err(format!("{name} is not active")),
         Ok(None) => Err(format!("systemd does not say whether {name} is active")),
         Err(error) => Err(format!("{SYSTEMCTL}: {error}")),
+    }
+}
+
+/// Starts units again: those that run, and those that have failed, however often. One that was stopped stays so. What goes wrong
+/// shows when they are looked at.
+pub fn start_again<'a>(units: impl Iterator<Item = &'a str>) {
+    for unit in units {
+        let systemctl = |words: &[&str]| {
+            let words: Vec<&str> = [SYSTEMCTL].iter().chain(words).chain(&["--", unit]).copied().collect();
+            matches!(run(&words, UNIT_DEADLINE), Ok(Some(0)))
+        };
+        if systemctl(&["is-failed", "--quiet"]) {
+            // A unit that failed too often in a short time is not started by just asking for it.
+            systemctl(&["reset-failed"]);
+            systemctl(&["--no-block", "start"]);
+        } else {
+            systemctl(&["--no-block", "try-restart"]);
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use super::difference::Difference;
 use super::{Desired, Situation, Step};
 use crate::class::Class;
-use crate::commit::state::{Committed, SerialMark, State, Trace};
+use crate::commit::state::{Committed, SerialMark, State, Trace, Trial};
 use crate::commit::store::{GENERATIONS, OBJECTS, STATE, generation_directory, object_path};
 use crate::error::Result;
 use crate::guest::{File, GuestPath, Node, Owner, View};
@@ -33,6 +33,8 @@ pub struct Incoming<'a> {
     pub authority: &'a str,
     /// Unix time, in seconds.
     pub now: u64,
+    /// Whether new settings are on trial until the appliance is seen to get ready with them.
+    pub on_trial: bool,
 }
 
 fn is_old(number: u64, current: u64) -> bool {
@@ -63,8 +65,16 @@ pub(super) fn remember(
             authority: incoming.authority.into(),
             time: incoming.now,
         };
+        let good = previous.good();
+        let known =
+            |generation: &u64| previous.history.get(generation).is_some_and(|one| one.digest == incoming.digest);
+        // What was good before has nothing to show.
+        let on_trial = incoming.on_trial && !good.as_ref().is_some_and(known);
+        state.trial = on_trial.then_some(Trial { attempt: 1, good });
         state.history.insert(state.generation, committed);
-        state.history.retain(|number, _| !is_old(*number, state.generation));
+        // The good one is needed for the way back, however many were tried since.
+        let good = state.good();
+        state.history.retain(|number, _| !is_old(*number, state.generation) || Some(*number) == good);
         if let Some(instance) = instance {
             let mark = SerialMark { serial: instance.serial, digest: incoming.digest.into() };
             let known = state.serials.entry(instance.id.to_string()).or_insert_with(|| mark.clone());
@@ -86,10 +96,25 @@ pub(super) fn remember(
     let mut book = Book { situation, steps: Vec::new() };
     book.objects(&state, difference)?;
     if !same_settings {
-        book.generation(state.generation, incoming)?;
+        book.generation(&state, incoming)?;
     }
     book.write(GuestPath::of(STATE), state.to_bytes()?)?;
     Ok((state, book.in_order()))
+}
+
+/// The steps that record a state in which only our own memory has changed. None where it has not.
+///
+/// # Errors
+/// The state would be too large, or what is there cannot be read.
+pub fn record(guest: &dyn View, state: &State) -> Result<Vec<Step>> {
+    let path = GuestPath::of(STATE);
+    let content = state.to_bytes()?;
+    let before = guest.node(&path)?;
+    if matches!(&before, Some(Node::File(there)) if there.content == content) {
+        return Ok(Vec::new());
+    }
+    let file = File { content, mode: 0o600, owner: Owner::ROOT };
+    Ok(vec![Step::WriteFile { path, file, before, secret: true }])
 }
 
 /// The steps that remove all that is remembered.
@@ -148,15 +173,16 @@ impl Book<'_> {
     }
 
     /// Remembers the settings of this generation, and forgets those of old ones.
-    fn generation(&mut self, generation: u64, incoming: &Incoming<'_>) -> Result<()> {
-        let directory = generation_directory(generation);
+    fn generation(&mut self, state: &State, incoming: &Incoming<'_>) -> Result<()> {
+        let directory = generation_directory(state.generation);
         self.write(directory.join("settings.json")?, incoming.text.to_vec())?;
         if let Some(signature) = incoming.signature {
             self.write(directory.join("settings.json.sig")?, signature.to_vec())?;
         }
         let Some(parent) = directory.parent() else { return Ok(()) };
         for name in self.situation.guest.list(&parent)?.unwrap_or_default() {
-            if name.parse::<u64>().is_ok_and(|number| is_old(number, generation)) {
+            let is_forgotten = |number| is_old(number, state.generation) && !state.history.contains_key(&number);
+            if name.parse::<u64>().is_ok_and(is_forgotten) {
                 clear(self.situation.guest, &parent.join(&name)?, &mut self.steps)?;
             }
         }

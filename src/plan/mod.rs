@@ -9,7 +9,7 @@ mod poke;
 mod show;
 mod step;
 
-pub use bookkeeping::{Incoming, KEPT_GENERATIONS};
+pub use bookkeeping::{Incoming, KEPT_GENERATIONS, record};
 pub use desired::{Desired, Entry, Keeping};
 pub use poke::Poke;
 pub use step::Step;

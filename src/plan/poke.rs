@@ -226,7 +226,16 @@ mod tests {
         let settings = Settings::check_text(SETTINGS.as_bytes()).unwrap();
         let class = Class::parse(CLASS.as_bytes()).unwrap();
         let (text, signature, digest, authority) = (b"", None, "", "");
-        let incoming = Incoming { settings: &settings, class: &class, text, signature, digest, authority, now: 0 };
+        let incoming = Incoming {
+            settings: &settings,
+            class: &class,
+            text,
+            signature,
+            digest,
+            authority,
+            now: 0,
+            on_trial: false,
+        };
         pokes(&steps(), &incoming, &facts).iter().map(Poke::to_string).collect()
     }
 

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::class::Class;
-use crate::commit::state::Committed;
+use crate::commit::state::{Committed, Trial};
 use crate::guest::{GuestPath, Owner, Tree};
 use crate::settings::Settings;
 
@@ -11,11 +11,12 @@ struct Guest {
     tree: Tree,
     state: State,
     facts: Facts,
+    on_trial: bool,
 }
 
 impl Guest {
     fn new(tree: Tree) -> Self {
-        Guest { tree, state: State::default(), facts: Facts::default() }
+        Guest { tree, state: State::default(), facts: Facts::default(), on_trial: false }
     }
 
     fn plan(&self, text: &str, desired: &Desired) -> Result<Plan> {
@@ -28,6 +29,7 @@ impl Guest {
             digest: text,
             authority: "test",
             now: 7,
+            on_trial: self.on_trial,
         };
         let situation =
             Situation { guest: &self.tree, previous: &self.state, facts: &self.facts, compare_owners: true };
@@ -209,6 +211,7 @@ fn only_mode_and_owner_are_set_where_the_content_is_right() {
         digest: "one",
         authority: "test",
         now: 7,
+        on_trial: false,
     };
     let facts = Facts::default();
     let state = State::default();
@@ -304,4 +307,50 @@ fn secrets_are_not_shown() {
     let shown = Guest::new(tree).plan("one", &wanted).unwrap().show(true);
     assert!(!shown.contains("hunter2") && !shown.contains("swordfish"), "{shown}");
     assert!(shown.contains("create /etc/key"), "{shown}");
+}
+
+#[test]
+fn what_is_new_is_on_trial_until_somebody_sees_it_work_and_what_was_good_is_not() {
+    let mut guest = Guest { on_trial: true, ..Guest::new(Tree::new()) };
+    let trial = |attempt, good| Some(Trial { attempt, good });
+    assert_eq!(guest.apply("one", &Desired::default()).state.trial, trial(1, None));
+    assert_eq!(guest.apply("one", &Desired::default()).bookkeeping, [], "the same again is no new trial");
+    guest.state.trial = None;
+    assert_eq!(guest.apply("two", &Desired::default()).state.trial, trial(1, Some(1)));
+    guest.state.trial = trial(3, Some(1));
+    assert_eq!(guest.apply("three", &Desired::default()).state.trial, trial(1, Some(1)), "two was never good");
+    assert_eq!(guest.apply("one", &Desired::default()).state.trial, None, "one was");
+    assert_eq!(guest.state.good(), Some(4));
+    guest.on_trial = false;
+    assert_eq!(guest.apply("four", &Desired::default()).state.trial, None);
+}
+
+#[test]
+fn the_last_good_settings_are_kept_however_many_were_tried_since() {
+    let mut guest = Guest { on_trial: true, ..Guest::new(Tree::new()) };
+    guest.apply("good", &Desired::default());
+    guest.state.trial = None;
+    for number in 0..2 * KEPT_GENERATIONS {
+        guest.apply(&format!("bad {number}"), &Desired::default());
+    }
+    let kept = |guest: &Guest, number: u64| {
+        let path = GuestPath::of(&format!("/var/lib/handoff/generations/{number}/settings.json"));
+        (guest.state.history.contains_key(&number), guest.tree.node(&path).unwrap().is_some())
+    };
+    assert_eq!((kept(&guest, 1), kept(&guest, 2)), ((true, true), (false, false)));
+    guest.state.trial = None;
+    guest.apply("good for another time", &Desired::default());
+    assert_eq!(kept(&guest, 1), (false, false), "it is not the last good one any more");
+}
+
+#[test]
+fn a_count_is_recorded_in_one_small_write_and_no_count_in_none() {
+    let mut guest = Guest { on_trial: true, ..Guest::new(Tree::new()) };
+    guest.apply("one", &Desired::default());
+    assert_eq!(record(&guest.tree, &guest.state).unwrap(), []);
+    let counted = State { trial: Some(Trial { attempt: 2, good: None }), ..guest.state.clone() };
+    let steps = record(&guest.tree, &counted).unwrap();
+    assert!(
+        matches!(steps.as_slice(), [Step::WriteFile { path, .. }] if path.as_str() == "/var/lib/handoff/state.json")
+    );
 }

@@ -15,4 +15,5 @@ mod discovery;
 mod harness;
 mod harness_works;
 mod stopped;
+mod trial;
 mod units;

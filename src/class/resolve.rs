@@ -112,6 +112,20 @@ impl Class {
                 return Err(invalid(&given.path(), given.place, problem, remedy_of(&given.name, &known)));
             }
         }
+        // The guest reaches peers by the terminal's name, which therefore can be nobody else's.
+        let own = settings.hostname.as_ref().map(|name| name.as_str());
+        let others = settings.hosts.iter().flat_map(|entry| &entry.names).map(|name| name.as_str());
+        for name in own.into_iter().chain(others) {
+            if self
+                .terminals
+                .iter()
+                .any(|terminal| matches!(terminal.direction, Direction::Output { .. }) && terminal.name == name)
+            {
+                let section = if own == Some(name) { "hostname" } else { "hosts" };
+                let problem = format_args!("`{name}` is the name by which the class {} reaches its peers", self.name);
+                return Err(Error::invalid(section, problem, "choose another name"));
+            }
+        }
         let mut terminals = Vec::with_capacity(self.terminals.len());
         for terminal in &self.terminals {
             let given = settings.terminals.iter().find(|given| given.name == terminal.name);
@@ -218,6 +232,7 @@ mod tests {
                 r#""hostname": "x""#,
                 "hostname: is a section that the class web does not take; take it out; the class takes fields, terminals",
             ),
+            (r#""fields": { "port": 1 }, "hostname": "db""#, "hostname: is a section"),
             (r#""appliance": { "class": "db" }"#, "appliance.class: is `db`"),
             (
                 r#""appliance": { "class": "web", "version": "1" }"#,
@@ -232,6 +247,20 @@ mod tests {
                 .map(|part| part.trim_start_matches(|c: char| c.is_ascii_digit()))
                 .collect();
             assert!(said.contains(wanted), "{sections}\n{said}\n{wanted}");
+        }
+    }
+
+    #[test]
+    fn the_name_of_a_terminal_is_nobody_elses() {
+        let mut class = Class::parse(CLASS.as_bytes()).unwrap();
+        class.policy.sections = crate::settings::SECTIONS.to_vec();
+        for (section, wanted) in [
+            (r#""hostname": "db""#, "hostname: `db` is the name by which"),
+            (r#""hosts": [ { "address": "10.0.0.9", "names": ["x", "db"] } ]"#, "hosts: `db` is the name by which"),
+        ] {
+            let text = format!(r#"{{ "version": 1, {section}, "fields": {{ "port": 1 }}, {DB} }}"#);
+            let error = class.resolve(&Settings::check_text(text.as_bytes()).unwrap()).unwrap_err().to_string();
+            assert!(error.starts_with(wanted), "{error}");
         }
     }
 

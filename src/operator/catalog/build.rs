@@ -44,7 +44,15 @@ impl Source {
     /// The text of a file. `None`: there is none.
     fn text(&self, file: &str) -> Result<Option<String>> {
         match self {
-            Source::Directory(path) => text_of(&path.join(file)),
+            Source::Directory(path) => {
+                let path = path.join(file);
+                // What a link leads to would be baked into every image, and a pipe would be waited for.
+                if std::fs::symlink_metadata(&path).is_ok_and(|metadata| !metadata.is_file()) {
+                    let remedy = "put the file itself into the directory of the class";
+                    return Err(Error::invalid(path.display(), "is a link, or no file", remedy));
+                }
+                text_of(&path)
+            }
             Source::BuiltIn { files, .. } => {
                 Ok(files.iter().find(|(name, _)| *name == file).map(|(_, text)| (*text).to_owned()))
             }
@@ -418,5 +426,21 @@ name = "web.service"
         let dir = tempfile::tempdir().unwrap();
         let error = build(&Source::Directory(dir.path().to_owned())).unwrap_err();
         assert!(error.to_string().contains("class.toml: is not there"), "{error}");
+    }
+
+    #[test]
+    fn a_source_is_a_file_of_the_class_and_not_a_link_to_another() {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join("key"), "private").unwrap();
+        let class = directory.path().join("class");
+        std::fs::create_dir(&class).unwrap();
+        let text = "version = 1\nclass = \"web\"\nsummary = \"x\"\n[[templates]]\nsource = \"x.j2\"\ntarget = \"/etc/x\"\nsyntax = \"plain\"\n";
+        std::fs::write(class.join("class.toml"), text).unwrap();
+        std::os::unix::fs::symlink("../key", class.join("x.j2")).unwrap();
+        let error = build(&Source::Directory(class.clone())).unwrap_err().to_string();
+        assert!(error.contains("x.j2: is a link, or no file"), "{error}");
+        std::fs::remove_file(class.join("x.j2")).unwrap();
+        std::fs::write(class.join("x.j2"), "public").unwrap();
+        assert!(build(&Source::Directory(class)).is_ok());
     }
 }

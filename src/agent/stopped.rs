@@ -7,6 +7,7 @@ use super::commands::{self, Run, apply_offer, recover, warn};
 use super::deferral;
 use super::offer::{self, accept};
 use super::status::{Mode, Outcome, Status};
+use super::trial;
 use crate::class::Class;
 use crate::commit::state::State;
 use crate::error::{Error, Result};
@@ -161,6 +162,11 @@ fn attempt(root: &Root, found: Found, err: &mut dyn Write) -> Result<Status> {
     let live = Some(platform::live(root, false)?);
     let mut run = Run::new(root, Facts { machine, entropy: platform::entropy()?, live })?;
     let offer = accept(root, &run.class, &run.state, found)?;
+    // The boot stopped because of these, and they are still there.
+    let is_current = run.state.current().is_some_and(|current| current.digest == offer.verified.digest().to_string());
+    if is_current && trial::is_used_up(run.state.trial.as_ref(), run.class.policy.attempts) {
+        return Err(trial::used_up(&run.state, run.class.policy.attempts));
+    }
     apply_offer(&mut run, &offer, Mode::Stopped, err)
 }
 

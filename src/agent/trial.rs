@@ -96,8 +96,17 @@ pub(super) fn at_boot(run: &mut Run<'_>, mode: Mode, is_first: bool, err: &mut d
     if !is_used_up(run.state.trial.as_ref(), attempts) {
         return None;
     }
-    let remedy = "give corrected settings with a higher instance.serial";
-    Some(Error::not_applied("settings", format_args!("{reason}, and there are none to go back to"), remedy))
+    Some(used_up(&run.state, attempts))
+}
+
+/// Why settings that never got the appliance ready are of no use.
+pub(super) fn used_up(state: &State, attempts: u32) -> Error {
+    let reason = format_args!(
+        "generation {} did not get ready in {}, and there are none to go back to",
+        state.generation,
+        shown(attempts)
+    );
+    Error::not_applied("settings", reason, "give corrected settings with a higher instance.serial")
 }
 
 /// Goes back to a generation that was good, and remembers that the current one is not.

@@ -105,8 +105,12 @@ pub fn rename_interface(from: &str, to: &str) -> io::Result<()> {
     // SAFETY: the request is an `ifreq` that lives through the call, which is what SIOCSIFNAME takes.
     #[allow(unsafe_code)]
     let answer = unsafe { libc::ioctl(any.as_raw_fd(), libc::SIOCSIFNAME as _, &raw mut request) };
-    Errno::result(answer)?;
-    Ok(())
+    match Errno::result(answer) {
+        // Somebody was faster: udev reads the same name in a file of ours from the boot before.
+        Err(Errno::ENODEV) if is_there(&format!("/sys/class/net/{to}")) => Ok(()),
+        Err(error) => Err(error.into()),
+        Ok(_) => Ok(()),
+    }
 }
 
 /// Whether systemd-networkd runs and can be told things.

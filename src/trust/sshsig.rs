@@ -4,6 +4,7 @@
 //! because the crate's own check is not the strict one and does not ask whether a token was touched.
 
 use super::public_key::{Mismatch, PublicKey, SUPPORTED_KEY_TYPES, Unfit};
+use crate::document::shortened;
 use crate::error::{Error, Result};
 use ssh_key::SshSig;
 
@@ -99,7 +100,7 @@ fn unreadable(object: &str, armored: &[u8], error: &ssh_key::Error) -> Error {
 fn other_namespace(object: &str, namespace: &str) -> Error {
     Error::not_verified(
         object,
-        format_args!("its signature has the namespace {namespace:?}, not {NAMESPACE:?}"),
+        format_args!("its signature has the namespace {:?}, not {NAMESPACE:?}", shortened(namespace)),
         format_args!("sign it with `handoff sign` or `ssh-keygen -Y sign -n {NAMESPACE}`"),
     )
 }
@@ -168,6 +169,12 @@ mod tests {
     fn line_ends_of_another_system_are_accepted() {
         assert_eq!(check(&plain(NAMESPACE, HashAlg::Sha512).replace('\n', "\r\n"), SETTINGS), Ok(()));
         assert_eq!(check(plain(NAMESPACE, HashAlg::Sha512).trim_end(), SETTINGS), Ok(()));
+    }
+
+    #[test]
+    fn a_long_namespace_is_not_repeated_in_full() {
+        let error = check(&plain(&"x".repeat(4096), HashAlg::Sha512), SETTINGS).unwrap_err().to_string();
+        assert!(error.contains("has the namespace") && error.len() < 400, "{error}");
     }
 
     #[test]

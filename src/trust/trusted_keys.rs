@@ -11,6 +11,7 @@
 use super::public_key::{PublicKey, SUPPORTED_KEY_TYPES, Unfit};
 use super::sshsig::NAMESPACE;
 use super::validity::{Validity, parse_time};
+use crate::document::shortened;
 use crate::error::{Error, Result};
 
 /// The most that a file of trusted keys may measure, in bytes.
@@ -171,7 +172,10 @@ fn parse_line(place: &str, line: &[u8]) -> Result<TrustedKey, Complaint> {
         return complaint("holds a certificate, which is not supported", "list the key itself");
     }
     if !is_key_type(key_type) {
-        return complaint(format!("has the unknown key type {key_type:?}"), format!("use {SUPPORTED_KEY_TYPES}"));
+        return complaint(
+            format!("has the unknown key type {:?}", shortened(key_type)),
+            format!("use {SUPPORTED_KEY_TYPES}"),
+        );
     }
     Ok(TrustedKey {
         place: place.to_owned(),
@@ -246,7 +250,7 @@ impl Options {
             }
             if !matches!(name.as_str(), "namespaces" | "valid-after" | "valid-before") {
                 return complaint(
-                    format!("has the unknown option or key type {:?}", first_word(text)),
+                    format!("has the unknown option or key type {:?}", shortened(first_word(text))),
                     "use namespaces=\"…\", valid-after=\"…\" or valid-before=\"…\" before the key type",
                 );
             }
@@ -278,7 +282,7 @@ impl Options {
             _ => {
                 let Some(time) = parse_time(&value) else {
                     return complaint(
-                        format!("has the time {value:?} in {name}, which is none"),
+                        format!("has the time {:?} in {name}, which is none", shortened(&value)),
                         "write YYYYMMDDZ or YYYYMMDDHHMMSSZ",
                     );
                 };
@@ -388,6 +392,20 @@ mod tests {
         assert!(key.is_for_settings());
         assert!(key.fingerprint().unwrap().starts_with("SHA256:"));
         assert_eq!(keys.iter().count(), 1);
+    }
+
+    #[test]
+    fn a_long_word_is_not_repeated_in_full() {
+        let long = "x".repeat(4096);
+        for line in [
+            format!("a {long} {ED25519}"),
+            format!("a {long}-cert {ED25519}"),
+            format!("a valid-after=\"{long}\" {ED25519}"),
+            format!("a namespaces=\"x\" {long} AAAA"),
+        ] {
+            let error = parse(&line).unwrap_err().to_string();
+            assert!(error.len() < 400, "{error}");
+        }
     }
 
     #[test]

@@ -68,8 +68,8 @@ pub(super) fn is_judged(guest: &dyn View) -> bool {
     wanted && !masked
 }
 
-/// Counts the attempt that this boot is, or goes back, where it is the first run in this boot. Returns why the settings in place are of no use, where there is
-/// nothing to go back to.
+/// Counts the attempt that this boot is, or goes back, where it is the first run in this boot. Returns why the settings in
+/// place are of no use, where there is nothing to go back to.
 pub(super) fn at_boot(run: &mut Run<'_>, mode: Mode, is_first: bool, err: &mut dyn Write) -> Option<Error> {
     let trial = run.state.trial.filter(|_| is_judged(run.root))?;
     let attempts = run.class.policy.attempts;

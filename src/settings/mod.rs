@@ -35,8 +35,11 @@ pub use terminals::{Peer, Terminal};
 #[cfg(test)]
 mod tests;
 
-/// The sections that a class may take or not: all but `version`, `instance` and `appliance`.
-pub const SECTIONS: [&str; 11] = [
+/// The keys of the document, in the order of the documents.
+const KEYS: &[&str] = &[
+    "version",
+    "instance",
+    "appliance",
     "hostname",
     "hosts",
     "network",
@@ -49,6 +52,9 @@ pub const SECTIONS: [&str; 11] = [
     "fields",
     "terminals",
 ];
+
+/// The sections that a class may take or not: all keys but `version`, `instance` and `appliance`.
+pub const SECTIONS: &[&str] = KEYS.split_at(3).1;
 
 /// A settings document that has been read and checked. A section that is absent (or empty) manages nothing.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -84,7 +90,8 @@ pub struct Settings {
 impl Settings {
     /// Those of [`SECTIONS`] that are there and not empty.
     pub fn sections(&self) -> impl Iterator<Item = &'static str> {
-        let given = [
+        // One for each, or this does not compile.
+        let given: [bool; SECTIONS.len()] = [
             self.hostname.is_some(),
             !self.hosts.is_empty(),
             self.network.is_some(),
@@ -97,6 +104,6 @@ impl Settings {
             !self.fields.is_empty(),
             !self.terminals.is_empty(),
         ];
-        SECTIONS.into_iter().zip(given).filter(|(_, given)| *given).map(|(section, _)| section)
+        SECTIONS.iter().zip(given).filter(|(_, given)| *given).map(|(section, _)| *section)
     }
 }

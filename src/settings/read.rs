@@ -3,8 +3,8 @@
 use super::document::{FORMAT, Node, Value};
 use super::network;
 use super::{
-    Appliance, Group, Hostname, HostsEntry, Instance, Locale, Network, PlainFile, Service, Settings, Timezone, User,
-    fields, rules, terminals,
+    Appliance, Group, Hostname, HostsEntry, Instance, KEYS, Locale, Network, PlainFile, Service, Settings, Timezone,
+    User, fields, rules, terminals,
 };
 use crate::document::At;
 use crate::error::Result;
@@ -55,22 +55,7 @@ impl Form {
         // The version comes first: what an unknown version says, nobody here can judge.
         check_version(&at)?;
         document.check_shape(&FORMAT)?;
-        let table = at.table(&[
-            "version",
-            "instance",
-            "appliance",
-            "hostname",
-            "hosts",
-            "network",
-            "groups",
-            "users",
-            "services",
-            "files",
-            "timezone",
-            "locale",
-            "fields",
-            "terminals",
-        ])?;
+        let table = at.table(KEYS)?;
         Ok(Form(Settings {
             instance: table.optional("instance", |at| Instance::read(&at))?,
             appliance: table.optional("appliance", |at| Appliance::read(&at))?,

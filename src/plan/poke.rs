@@ -186,7 +186,7 @@ mod tests {
         { "name": "back", "match": { "mac": "52:54:00:12:34:57" }, "dhcp": "ipv4" } ] } }"#;
 
     const CLASS: &str = r#"{ "version": 1, "templates": [
-        { "text": "", "target": "/etc/web.conf", "syntax": "plain", "reload": ["web", "masked"] },
+        { "text": "", "target": "/etc/web.conf", "syntax": "plain", "reload": ["web", "masked", "app"] },
         { "text": "", "target": "/etc/other.conf", "syntax": "plain", "restart": ["app", "other"] },
         { "text": "", "target": "/etc/same.conf", "syntax": "plain", "restart": ["other"] } ],
         "volumes": { "data": { "serial": "d", "mount": "/var/lib/my-data" } } }"#;

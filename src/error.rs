@@ -129,12 +129,26 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let line = format!("{}: {}; {}", self.object, self.problem, self.remedy);
-        f.write_str(&one_line(&line))
+        write!(f, "{}: {}; {}", part(&self.object), part(&self.problem), part(&self.remedy))
     }
 }
 
+/// One of the three parts of an error, as one line of at most [`LONGEST_PART`] bytes: some of it may come from a file that
+/// somebody filled, and the remedy must still be seen.
+fn part(text: &str) -> String {
+    let mut line = one_line(text);
+    if line.len() > LONGEST_PART {
+        let most = LONGEST_PART - '…'.len_utf8();
+        line.truncate((0..=most).rfind(|end| line.is_char_boundary(*end)).unwrap_or(0));
+        line.push('…');
+    }
+    line
+}
+
 impl std::error::Error for Error {}
+
+/// The longest part of an error in bytes. A path of the kernel's longest fits only in part.
+const LONGEST_PART: usize = 1024;
 
 /// The text with every control character escaped, so that a hostile name cannot forge a second line on the console.
 pub fn one_line(text: &str) -> String {
@@ -162,6 +176,14 @@ mod tests {
             "users[2].shell: is not an absolute path; write it from the root, like /bin/bash"
         );
         assert_eq!(error.class().exit_code(), 12);
+    }
+
+    #[test]
+    fn a_name_that_fills_a_file_leaves_the_remedy_in_sight() {
+        let error = Error::not_applied("\u{18}".repeat(5000), "é".repeat(5000), "mend it");
+        let text = error.to_string();
+        assert!(text.len() < 2100 && text.ends_with("…; mend it"), "{text}");
+        assert_eq!(text.matches('…').count(), 2);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! Formats: passwd(5), shadow(5), group(5), gshadow(5), login.defs(5).
 
 use super::{GuestPath, MAX_GUEST_FILE};
+use crate::document::shortened;
 use crate::error::{Error, Result};
 use std::collections::BTreeSet;
 
@@ -120,7 +121,7 @@ impl Table {
         }
         Err(Error::not_applied(
             format_args!("{}, line {}", self.file.path(), at.saturating_add(1)),
-            format_args!("the line of `{name}` has {width} fields and not {}", self.file.width()),
+            format_args!("the line of `{}` has {width} fields and not {}", shortened(name), self.file.width()),
             "mend or remove that line in the guest",
         ))
     }
@@ -159,7 +160,7 @@ impl Table {
             Some(number) => Ok(Some(number)),
             None => Err(Error::not_applied(
                 self.file.path(),
-                format_args!("field {} of `{name}` is not a number", index.saturating_add(1)),
+                format_args!("field {} of `{}` is not a number", index.saturating_add(1), shortened(name)),
                 "mend or remove that line in the guest",
             )),
         }
@@ -197,7 +198,7 @@ impl Table {
         let Some(line) = line else {
             return Err(Error::not_applied(
                 file.path(),
-                format_args!("has no line of `{name}`"),
+                format_args!("has no line of `{}`", shortened(name)),
                 "run pwck and grpck in the guest",
             ));
         };

@@ -181,11 +181,33 @@ fn no_process_is_started_for_a_scratch_root() {
     let guest = Guest::debian();
     let source = guest.offer(SETTINGS);
     let kinds = "execve,execveat,clone,clone3,fork,vfork";
-    for command in [&["plan", "--diff"][..], &["apply"], &["apply"], &["status"], &["reset"]] {
-        let calls = calls(&guest, kinds, &[&["--source", &source], command].concat());
+    let from = ["--source", &source];
+    for (options, command) in [
+        (&from[..], &["plan", "--diff"][..]),
+        (&from, &["apply"]),
+        (&from, &["apply"]),
+        (&[], &["status"]),
+        (&[], &["log"]),
+        (&[], &["plan", "--against", "1"]),
+        (&[], &["reset"]),
+    ] {
+        let calls = calls(&guest, kinds, &[options, command].concat());
         // Its own start.
         assert!(calls.len() == 1 && calls[0].contains("execve("), "{command:?}: {calls:#?}");
     }
+}
+
+/// Everything that opens, and everything that changes a file system. What this machine has not, strace leaves out (`?`).
+const KINDS: &str = "?open,openat,openat2,?creat,?rename,renameat,renameat2,?unlink,unlinkat,?rmdir,?mkdir,mkdirat,?mknod,mknodat,\
+    ?symlink,symlinkat,?link,linkat,?chmod,fchmod,fchmodat,?fchmodat2,?chown,?lchown,fchown,fchownat,truncate,ftruncate,\
+    fallocate,?utime,?utimes,?futimesat,utimensat,setxattr,lsetxattr,fsetxattr,removexattr,lremovexattr,fremovexattr,mount,umount2,\
+    sync,syncfs,fsync,fdatasync,pwrite64,pwritev,sendfile,copy_file_range,splice";
+
+/// Whether a call of [`KINDS`] is more than to open something for reading.
+fn changes_something(call: &str) -> bool {
+    assert!(!call.contains("exited with"), "{call}");
+    let opens = call.contains(" open(") || call.contains(" openat(") || call.contains(" openat2(");
+    !opens || ["O_WRONLY", "O_RDWR", "O_CREAT", "O_TRUNC", "O_TMPFILE"].iter().any(|flag| call.contains(flag))
 }
 
 #[test]
@@ -194,24 +216,25 @@ fn a_second_run_changes_nothing_and_opens_nothing_for_writing() {
         return;
     }
     let guest = Guest::debian();
-    // Everything that opens, and everything that changes a file system. What this machine has not, strace leaves out (`?`).
-    let changing = "?creat,?rename,renameat,renameat2,?unlink,unlinkat,?rmdir,?mkdir,mkdirat,?mknod,mknodat,?symlink,symlinkat,\
-        ?link,linkat,?chmod,fchmod,fchmodat,?fchmodat2,?chown,?lchown,fchown,fchownat,truncate,ftruncate,fallocate,?utime,?utimes,\
-        ?futimesat,utimensat,setxattr,lsetxattr,fsetxattr,removexattr,lremovexattr,fremovexattr,mount,umount2,sync,syncfs,fsync,\
-        fdatasync,pwrite64,pwritev,sendfile,copy_file_range,splice";
-    let kinds = format!("?open,openat,openat2,{changing}");
     for settings in [SETTINGS, CHANGED] {
         let source = guest.offer(settings);
-        let first = calls(&guest, &kinds, &["--source", &source, "apply"]);
+        let first = calls(&guest, KINDS, &["--source", &source, "apply"]);
         assert!(first.iter().any(|call| call.contains("renameat")), "the first run is seen");
         assert!(first.iter().any(|call| call.contains("O_WRONLY") || call.contains("O_RDWR")), "{first:#?}");
         let before = guest.picture();
-        for command in [&["plan", "--diff"][..], &["apply"], &["status"], &["apply"]] {
-            for call in calls(&guest, &kinds, &[&["--source", &source], command].concat()) {
-                assert!(!call.contains("exited with"), "{call}");
-                let opens = call.contains(" open(") || call.contains(" openat(") || call.contains(" openat2(");
-                let writes = ["O_WRONLY", "O_RDWR", "O_CREAT", "O_TRUNC", "O_TMPFILE"].iter().any(|f| call.contains(f));
-                assert!(opens && !writes, "{command:?}: {call}");
+        let generation = if settings == SETTINGS { "1" } else { "2" };
+        let from = ["--source", &source];
+        for (options, command) in [
+            (&from[..], &["plan", "--diff"][..]),
+            (&from, &["apply"]),
+            (&[], &["status"]),
+            (&[], &["log", "1"]),
+            (&[], &["plan", "--against", generation]),
+            (&[], &["rollback", generation]),
+            (&from, &["apply"]),
+        ] {
+            for call in calls(&guest, KINDS, &[options, command].concat()) {
+                assert!(!changes_something(&call), "{command:?}: {call}");
             }
             assert_untouched(&before, &guest.picture(), "a second run");
         }

@@ -93,6 +93,7 @@ impl Machine {
             signature: None,
             digest: &digest,
             authority: "nobody",
+            source: "test",
             now: 7,
             on_trial: false,
         };

@@ -61,7 +61,16 @@ fn a_secret_is_nowhere_but_where_root_looks_for_it() {
             assert_silent(&guest.run(&line).succeeded(), &line.join(" "));
         }
     }
-    for arguments in [vec!["status"], vec!["status", "--json"], vec!["rollback"], vec!["status", "--json"]] {
+    for arguments in [
+        vec!["status"],
+        vec!["status", "--json"],
+        vec!["plan", "--diff", "--against", "1"],
+        vec!["rollback"],
+        vec!["status", "--json"],
+        vec!["log"],
+        vec!["log", "2"],
+        vec!["log", "--json"],
+    ] {
         assert_silent(&guest.run(&arguments).succeeded(), arguments[0]);
     }
     assert!(guest.read("/etc/haproxy/haproxy.cfg").contains("'Zq1-password'"), "the secret is where it belongs");

@@ -15,7 +15,8 @@ Usage: handoff-agent [OPTIONS] COMMAND
 Commands:
   plan [--diff]     show what would be changed; with --diff also which lines
   apply             change it
-  status [--json]   show what was applied, when, and what was edited by hand since
+  status [--json]   show what was applied, when, what is on trial or was left, and what was edited by hand since
+  log [--json] [N]  show the generations that are kept and what became of them; of generation N each path it changed
   get [FIELD]       print a field of the appliance, or all of them; secret ones only as root
   sources           list the disks, and which of them holds settings
   rollback [N]      go back to the generation before, or to generation N
@@ -29,6 +30,7 @@ Options:
   --root DIR        configure the guest below DIR instead of this one; everything is read below DIR
   --source SPEC     auto, disk:/dev/vdb, or file:PATH (a container, an ISO or FAT image, or a settings.json
                     with its settings.json.sig beside it)
+  --against N       with plan: the settings of generation N, which are kept here, instead of those of a source
   --wait SECONDS    how long to wait for settings (by hand: 0; at boot: what the policy says)
 
 As PID 1 (init=/usr/sbin/handoff-agent) it takes no command: it applies the settings and starts the init.
@@ -75,11 +77,20 @@ pub enum Command {
     Plan {
         /// Whether the changed lines are shown.
         diff: bool,
+        /// The generation whose settings are meant; `None`: those of the sources.
+        against: Option<u64>,
     },
     /// `apply`
     Apply,
     /// `status`
     Status {
+        /// Whether it is printed for programs.
+        json: bool,
+    },
+    /// `log`
+    Log {
+        /// Which generation; `None`: all that are kept.
+        generation: Option<u64>,
         /// Whether it is printed for programs.
         json: bool,
     },
@@ -109,7 +120,7 @@ impl Arguments {
     pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Self> {
         use lexopt::prelude::*;
         let mut parser = lexopt::Parser::from_args(arguments);
-        let (mut root, mut source, mut wait) = (None, None, None);
+        let (mut root, mut source, mut wait, mut against) = (None, None, None, None);
         let (mut diff, mut json, mut pid1, mut supervised) = (false, false, false, false);
         let mut words: Vec<String> = Vec::new();
         while let Some(argument) = parser.next().map_err(wrong)? {
@@ -117,6 +128,7 @@ impl Arguments {
                 Long("root") => root = Some(PathBuf::from(parser.value().map_err(wrong)?)),
                 Long("source") => source = Some(text(parser.value().map_err(wrong)?)?.parse::<Spec>()?),
                 Long("wait") => wait = Some(seconds(&text(parser.value().map_err(wrong)?)?)?),
+                Long("against") => against = Some(generation(&text(parser.value().map_err(wrong)?)?)?),
                 Long("diff") => diff = true,
                 Long("json") => json = true,
                 Long("pid1") => pid1 = true,
@@ -139,39 +151,57 @@ impl Arguments {
             "give-up" => Command::GiveUp { pid1 },
             "wait" => Command::Wait,
             "ready" => Command::Ready,
-            "plan" => Command::Plan { diff },
+            "plan" => Command::Plan { diff, against },
             "apply" => Command::Apply,
             "status" => Command::Status { json },
+            "log" => Command::Log { generation: operand.as_deref().map(generation).transpose()?, json },
             "get" => Command::Get { field: operand.clone(), json },
             "sources" => Command::Sources,
             "reset" => Command::Reset,
-            "rollback" => {
-                let number = operand.as_deref().map(str::parse::<u64>).transpose();
-                let generation = number.map_err(|_| usage("rollback takes the number of a generation"))?;
-                Command::Rollback { generation }
-            }
+            "rollback" => Command::Rollback { generation: operand.as_deref().map(generation).transpose()? },
             _ => return Err(usage(&format!("there is no command `{name}`"))),
         };
-        let takes_operand =
-            matches!(command, Command::Rollback { .. } | Command::Get { .. } | Command::Help | Command::Version);
-        let misplaced = (diff && !matches!(command, Command::Plan { .. }))
-            || (json && !matches!(command, Command::Status { .. } | Command::Get { .. }))
-            || (pid1 && !matches!(command, Command::Boot { .. } | Command::GiveUp { .. }))
-            || (supervised && !matches!(command, Command::Boot { .. }))
-            || (operand.is_some() && !takes_operand);
-        if misplaced {
-            return Err(usage(&format!("`{name}` does not take all that is given")));
+        for (option, is_given) in [
+            ("--source", source.is_some()),
+            ("--wait", wait.is_some()),
+            ("--against", against.is_some()),
+            ("--diff", diff),
+            ("--json", json),
+            ("--pid1", pid1),
+            ("--supervised", supervised),
+            ("--root", root.as_deref().is_some_and(|root| root != Path::new("/"))),
+            ("", operand.is_some()),
+        ] {
+            if is_given && !takes(&command, option) {
+                let what = if option.is_empty() { "another word" } else { option };
+                return Err(usage(&format!("`{name}` takes no {what}")));
+            }
         }
         let root = root.unwrap_or_else(|| PathBuf::from("/"));
-        let of_this_machine =
-            matches!(command, Command::Boot { .. } | Command::GiveUp { .. } | Command::Wait | Command::Ready);
-        if of_this_machine && root != Path::new("/") {
-            // A boot sets the live host name, names cards and writes below /run; `ready` asks the ports of this machine.
-            let problem = format!("`{name}` is for the machine that boots, and takes no --root");
-            return Err(Error::usage("command line", problem, "use `apply` for the root of another guest"));
-        }
         Ok(Arguments { root, source, wait, command })
     }
+}
+
+/// Whether an option means anything to a command; an empty one is its operand. What would be ignored is refused.
+fn takes(command: &Command, option: &str) -> bool {
+    use Command::{Apply, Boot, Get, GiveUp, Help, Log, Plan, Ready, Rollback, Sources, Status, Version, Wait};
+    match option {
+        // What is kept is in no source, and nobody waits for it.
+        "--source" => matches!(command, Plan { against: None, .. } | Apply | Boot { .. } | Wait),
+        "--wait" => matches!(command, Plan { against: None, .. } | Apply | Boot { .. }),
+        "--against" | "--diff" => matches!(command, Plan { .. }),
+        "--json" => matches!(command, Status { .. } | Get { .. } | Log { .. }),
+        "--pid1" => matches!(command, Boot { .. } | GiveUp { .. }),
+        "--supervised" => matches!(command, Boot { .. }),
+        // A boot sets the live host name, names cards and writes below /run; `ready` asks the ports of this machine, and
+        // `sources` its disks.
+        "--root" => !matches!(command, Boot { .. } | GiveUp { .. } | Wait | Ready | Sources),
+        _ => matches!(command, Rollback { .. } | Get { .. } | Log { .. } | Help | Version),
+    }
+}
+
+fn generation(word: &str) -> Result<u64> {
+    word.parse().map_err(|_| usage("a generation is given by its number, as `handoff-agent log` shows it"))
 }
 
 fn usage(problem: &str) -> Error {
@@ -205,7 +235,7 @@ mod tests {
     fn options_may_stand_before_and_after_the_command() {
         let plan = parse("--root /x plan --diff --source file:/y --wait 3").unwrap();
         assert_eq!(plan.root, PathBuf::from("/x"));
-        assert_eq!(plan.command, Command::Plan { diff: true });
+        assert_eq!(plan.command, Command::Plan { diff: true, against: None });
         assert_eq!(plan.wait, Some(Duration::from_secs(3)));
         assert_eq!(parse("rollback 3").unwrap().command, Command::Rollback { generation: Some(3) });
         assert_eq!(parse("status").unwrap().root, PathBuf::from("/"));
@@ -217,16 +247,55 @@ mod tests {
         {
             let error = parse(line).unwrap_err();
             assert_eq!(error.class().exit_code(), 2, "{line}: {error}");
-            assert!(error.remedy().contains("apply"), "{line}: {error}");
+            assert!(error.problem().contains("takes no --root"), "{line}: {error}");
         }
         assert!(parse("--root / boot").is_ok());
     }
 
     #[test]
+    fn what_a_command_would_ignore_is_a_usage_error_that_names_it() {
+        for (line, option) in [
+            ("status --wait 3", "--wait"),
+            ("reset --source auto", "--source"),
+            ("rollback --source auto", "--source"),
+            ("rollback 2 --wait 3", "--wait"),
+            ("get --source auto", "--source"),
+            ("ready --wait 3", "--wait"),
+            ("wait --wait 3", "--wait"),
+            ("log --diff", "--diff"),
+            ("apply --against 1", "--against"),
+            ("plan --against 1 --source auto", "--source"),
+            ("plan --against 1 --wait 3", "--wait"),
+            ("plan --json", "--json"),
+            ("sources --root /x", "--root"),
+            ("boot --root /x", "--root"),
+            ("status 3", "another word"),
+        ] {
+            let error = parse(line).unwrap_err();
+            assert_eq!(error.class().exit_code(), 2, "{line}: {error}");
+            assert!(error.problem().ends_with(&format!("takes no {option}")), "{line}: {error}");
+        }
+        for line in ["boot --wait 3 --source auto", "wait --source auto", "plan --against 1 --diff", "log 1 --json"] {
+            assert!(parse(line).is_ok(), "{line}");
+        }
+    }
+
+    #[test]
     fn a_wrong_line_is_a_usage_error() {
-        for line in
-            ["", "aply", "apply --diff", "plan x", "rollback x", "plan --wait -1", "plan --what", "plan --source usb:1"]
-        {
+        for line in [
+            "",
+            "aply",
+            "apply --diff",
+            "plan x",
+            "rollback x",
+            "rollback -1",
+            "plan --wait -1",
+            "plan --what",
+            "plan --source usb:1",
+            "plan --against x",
+            "log x",
+            "log 1 2",
+        ] {
             let error = parse(line).unwrap_err();
             assert_eq!(error.class().exit_code(), 2, "{line}: {error}");
         }

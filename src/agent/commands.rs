@@ -2,11 +2,12 @@
 
 use super::arguments::Arguments;
 use super::judgement;
+use super::log;
 use super::offer::{self, Offer, offer};
 use super::status::{Mode, Outcome, STATUS_PATH, Status, subject};
 use super::trial;
 use crate::class::{Class, Resolved};
-use crate::commit::state::State;
+use crate::commit::state::{Standing, State};
 use crate::commit::store::OBJECTS;
 use crate::commit::{self, Recovery};
 use crate::document::Writer;
@@ -71,6 +72,7 @@ impl<'a> Run<'a> {
             signature: offer.verified.signature(),
             digest: &digest,
             authority: &offer.authority,
+            source: &offer.place,
             now: offer::unix_time(),
             on_trial: !offer.is_own && self.facts.live.is_some() && trial::is_judged(self.root),
         };
@@ -102,7 +104,7 @@ fn facts(arguments: &Arguments, root: &Root) -> Result<Facts> {
     Ok(Facts { machine: offer::machine(root)?.map(|uuid| uuid.to_string()), entropy: platform::entropy()?, live })
 }
 
-fn tell(to: &mut dyn Write, text: &str) {
+pub(super) fn tell(to: &mut dyn Write, text: &str) {
     // A reader who has gone away is no reason to leave the work half told.
     let _ = to.write_all(text.as_bytes());
     let _ = to.flush();
@@ -128,6 +130,7 @@ pub(super) fn plan(
     root: &Root,
     arguments: &Arguments,
     diff: bool,
+    against: Option<u64>,
     out: &mut dyn Write,
     err: &mut dyn Write,
 ) -> Result<u8> {
@@ -139,7 +142,10 @@ pub(super) fn plan(
         ));
     }
     let mut run = Run::new(root, facts(arguments, root)?)?;
-    let offer = run.offer(arguments, arguments.wait.unwrap_or_default())?.ok_or_else(|| run.none())?;
+    let offer = match against {
+        Some(generation) => offer::committed(root, &run.class, &run.state, generation)?,
+        None => run.offer(arguments, arguments.wait.unwrap_or_default())?.ok_or_else(|| run.none())?,
+    };
     let plan = run.plan(&offer)?;
     warn(err, &plan.warnings);
     warn(err, &judgement::check(&run, &offer, &plan)?);
@@ -242,7 +248,7 @@ pub(super) fn sources(out: &mut dyn Write) -> Result<u8> {
 pub(super) fn status(root: &Root, arguments: &Arguments, json: bool, out: &mut dyn Write) -> Result<u8> {
     let state = State::load(root)?;
     let last = root.read(&GuestPath::of(STATUS_PATH))?.map(|bytes| Status::from_json(&bytes)).transpose()?;
-    let drift = drift(root, &state)?;
+    let drift = drift(root, &state);
     if json {
         let text = Writer::indented(|writer| {
             writer.table(|w| {
@@ -250,9 +256,15 @@ pub(super) fn status(root: &Root, arguments: &Arguments, json: bool, out: &mut d
                 w.key("generation").number(state.generation);
                 w.key("current").nullable(state.current(), |w, committed| committed.write(w));
                 w.key("last_run").nullable(last.as_ref(), |w, last| last.write(w));
-                w.key("edited_by_hand").list(&drift, |w, path| w.text(path.as_str()));
+                w.key("edited_by_hand").list(&drift, |w, (path, words)| {
+                    w.table(|w| {
+                        w.key("path").text(path.as_str());
+                        w.key("differs").list(words, |w, word| w.text(word));
+                    });
+                });
                 w.key("last_good").nullable(state.good(), Writer::number);
                 w.key("trial").nullable(state.trial, |w, trial| trial.write(w));
+                w.key("generations").list(state.history.keys(), |w, number| w.number(*number));
                 w.key("rejected").map(&state.rejected, |w, reason| w.text(reason));
                 w.key("kept").list(&state.kept, |w, kept| kept.write(w));
             });
@@ -262,18 +274,16 @@ pub(super) fn status(root: &Root, arguments: &Arguments, json: bool, out: &mut d
     }
     match state.current() {
         None => tell(out, "no settings were ever applied to this guest\n"),
-        Some(committed) => {
-            tell(out, &format!("{}\n", one_line(&subject(&state))));
-            tell(out, &format!("  settings   {}\n", committed.digest));
-            tell(out, &format!("  trust      {}\n", one_line(&committed.authority)));
-            tell(out, &format!("  committed  {}\n", crate::trust::ShownTime(committed.time)));
-        }
+        Some(committed) => tell(out, &format!("{}\n{}", one_line(&subject(&state)), log::shown(committed))),
     }
     if let Some(trial) = &state.trial {
         // Without a class that can be read the number of attempts is not known, and the rest is worth telling.
         let attempts = Class::load(root).map_or(String::new(), |class| format!(" of {}", class.policy.attempts));
-        let good = trial.good.map_or("none yet".to_owned(), |good| format!("generation {good}"));
-        tell(out, &format!("  on trial   attempt {}{attempts}; the last good one: {good}\n", trial.attempt));
+        tell(out, &format!("  on trial   attempt {}{attempts}\n", trial.attempt));
+    }
+    if state.generation > 0 {
+        let good = state.good().map_or("none yet".to_owned(), |good| format!("generation {good}"));
+        tell(out, &format!("  last good  {good}\n  kept       {}\n", log::known(&state)));
     }
     if let Some(last) = last {
         tell(out, &format!("  last run   {}\n", one_line(&last.message)));
@@ -284,16 +294,20 @@ pub(super) fn status(root: &Root, arguments: &Arguments, json: bool, out: &mut d
         tell(out, "  last run   none in this boot\n");
     }
     for (digest, reason) in &state.rejected {
-        tell(out, &format!("  rejected   {digest}: {}\n", one_line(reason)));
+        tell(out, &format!("  left       {}; its settings are not taken again: {digest}\n", one_line(reason)));
     }
-    for path in &drift {
-        tell(out, &format!("  edited     {path}\n"));
+    for (path, words) in &drift {
+        tell(out, &format!("  edited     {path}: {}\n", one_line(&words.join(", "))));
+    }
+    if !drift.is_empty() {
+        let generation = state.generation;
+        tell(out, &format!("             `handoff-agent plan --diff --against {generation}` shows it\n"));
     }
     for kept in &state.kept {
         tell(
             out,
             &format!(
-                "  kept       {} as edited by hand, overwritten by generation {}: {OBJECTS}/{}\n",
+                "  text kept  {} as edited by hand, overwritten by generation {}: {OBJECTS}/{}\n",
                 kept.path, kept.generation, kept.sha256
             ),
         );
@@ -301,20 +315,20 @@ pub(super) fn status(root: &Root, arguments: &Arguments, json: bool, out: &mut d
     Ok(0)
 }
 
-/// The paths of ours that hold something else by now.
-fn drift(root: &Root, state: &State) -> Result<Vec<GuestPath>> {
+/// The paths of ours that hold something else by now, and how it differs.
+fn drift(root: &Root, state: &State) -> Vec<(GuestPath, Vec<String>)> {
     let mut edited = Vec::new();
     for (path, owned) in &state.owned {
-        // Something in the way that cannot even be looked at is no longer what we left there.
-        let same = match root.node(path) {
-            Ok(node) => plan::is_same(&owned.ours, node.as_ref(), root.compares_owners()),
-            Err(_) => false,
+        let words = match root.node(path) {
+            Ok(node) => plan::drift(&owned.ours, node.as_ref(), root.compares_owners()),
+            // Something in the way that cannot even be looked at is no longer what we left there.
+            Err(error) => vec![error.problem().to_owned()],
         };
-        if !same {
-            edited.push(path.clone());
+        if !words.is_empty() {
+            edited.push((path.clone(), words));
         }
     }
-    Ok(edited)
+    edited
 }
 
 pub(super) fn rollback(
@@ -326,19 +340,27 @@ pub(super) fn rollback(
 ) -> Result<u8> {
     recover(root, err)?;
     let mut run = Run::new(root, facts(arguments, root)?)?;
-    let now = run.state.generation;
-    let before = run.state.history.keys().rev().find(|number| **number < now).copied();
-    let Some(wanted) = generation.or(before) else {
-        return Err(Error::usage("rollback", "there is no generation before this one", "apply other settings instead"));
+    let state = &run.state;
+    let now = state.generation;
+    let Some(wanted) = generation.or_else(|| log::before(state)) else {
+        let problem = "there is no generation before this one that was not left";
+        let remedy = format_args!("apply other settings, or name one of those that are kept: {}", log::known(state));
+        return Err(Error::usage("rollback", problem, remedy));
     };
-    if wanted == now {
-        return Err(Error::usage("rollback", format_args!("generation {now} is the current one"), "name another"));
+    let digest = |number| state.history.get(&number).map(|committed| &committed.digest);
+    if wanted == now || digest(wanted).is_some_and(|wanted| Some(wanted) == digest(now)) {
+        let message = format!("nothing to do: {} has the settings of generation {wanted}", subject(state));
+        tell(out, &format!("handoff: {}\n", one_line(&message)));
+        return Ok(0);
     }
-    let offer = offer::committed(root, &run.class, &run.state, wanted)?;
-    if let Some(left) = run.state.current() {
-        run.state.rejected.insert(left.digest.clone(), format!("generation {now} was rolled back by hand"));
+    let mut offer = offer::committed(root, &run.class, &run.state, wanted)?;
+    // What was never seen to work has to show it, as if it were new.
+    let standing = run.state.history.get(&wanted).and_then(|committed| committed.standing);
+    offer.is_own = standing != Some(Standing::Trial);
+    if let Some(reason) = run.state.rejected.remove(&offer.verified.digest().to_string()) {
+        warn(err, &[format!("{reason}; it is taken again, because you have named it")]);
     }
-    run.state.rejected.remove(&offer.verified.digest().to_string());
+    trial::leave(&mut run.state, &format!("generation {now} was rolled back by hand"));
     let status = apply_offer(&mut run, &offer, Mode::Hand, err)?;
     if run.facts.live.is_some() {
         platform::write_status(&status.to_json())?;

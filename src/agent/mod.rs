@@ -8,6 +8,7 @@ mod commands;
 mod deferral;
 mod get;
 mod judgement;
+mod log;
 mod offer;
 mod ready;
 mod status;
@@ -40,9 +41,10 @@ fn execute(arguments: &Arguments, out: &mut dyn Write, err: &mut dyn Write) -> R
         Command::GiveUp { pid1 } => boot::give_up(&root()?, *pid1, err),
         Command::Wait => stopped::wait(&root()?, arguments, out, err),
         Command::Ready => ready::ready(&root()?, err),
-        Command::Plan { diff } => commands::plan(&root()?, arguments, *diff, out, err),
+        Command::Plan { diff, against } => commands::plan(&root()?, arguments, *diff, *against, out, err),
         Command::Apply => commands::apply(&root()?, arguments, out, err),
         Command::Status { json } => commands::status(&root()?, arguments, *json, out),
+        Command::Log { generation, json } => log::log(&root()?, *generation, *json, out),
         Command::Get { field, json } => get::get(&root()?, field.as_deref(), *json, out),
         Command::Sources => commands::sources(out),
         Command::Rollback { generation } => commands::rollback(&root()?, arguments, *generation, out, err),

@@ -1,7 +1,7 @@
 //! From the sources to settings that may be applied: found, verified, read, meant for this guest, and not old ones again.
 
 use crate::class::{Class, Resolved};
-use crate::commit::state::State;
+use crate::commit::state::{Committed, State};
 use crate::error::{Class as Failure, Error, Result};
 use crate::guest::{GuestPath, View};
 use crate::settings::Settings;
@@ -69,6 +69,17 @@ pub(super) fn accept(guest: &dyn View, class: &Class, state: &State, found: Foun
     Ok(Offer { authority: verified.authority().to_string(), verified, settings, resolved, place, is_own: false })
 }
 
+/// What is known of a generation that is kept.
+///
+/// # Errors
+/// [`Failure::Usage`]: it is not.
+pub(super) fn entry(state: &State, generation: u64) -> Result<&Committed> {
+    state.history.get(&generation).ok_or_else(|| {
+        let remedy = format_args!("choose one of those that are: {}", super::log::known(state));
+        Error::usage(format_args!("generation {generation}"), "is not kept here", remedy)
+    })
+}
+
 /// The settings of a generation that was committed here, from our own memory.
 ///
 /// They were verified then. Now their bytes are held against the digest that was recorded, so a key that has expired
@@ -78,12 +89,12 @@ pub(super) fn accept(guest: &dyn View, class: &Class, state: &State, found: Foun
 /// They are not kept any longer, or are damaged.
 pub(super) fn committed(guest: &dyn View, class: &Class, state: &State, generation: u64) -> Result<Offer> {
     let place = format!("generation {generation}");
+    let entry = entry(state, generation)?;
     let missing = || {
-        let known: Vec<String> = state.history.keys().map(u64::to_string).collect();
-        let known = if known.is_empty() { "none".into() } else { known.join(", ") };
-        Error::usage(&place, "is not kept here", format_args!("choose one of these: {known}"))
+        let problem = format_args!("its settings are missing in {}", crate::commit::store::GENERATIONS);
+        let remedy = "restore that directory from a backup, or give the guest other settings";
+        Error::not_applied(&place, problem, remedy)
     };
-    let entry = state.history.get(&generation).ok_or_else(missing)?;
     let digest = Digest::parse(&entry.digest).ok_or_else(missing)?;
     let directory = crate::commit::store::generation_directory(generation);
     let text = guest.read(&directory.join("settings.json")?)?.ok_or_else(missing)?;

@@ -8,7 +8,7 @@ use super::commands::{Run, apply_offer, warn};
 use super::offer;
 use super::status::{Mode, Status, subject};
 use crate::commit;
-use crate::commit::state::{State, Trial};
+use crate::commit::state::{Standing, State, Trial};
 use crate::error::{Error, Result, one_line};
 use crate::guest::{GuestPath, Node, View};
 use crate::plan;
@@ -116,9 +116,7 @@ pub(super) fn used_up(state: &State, attempts: u32) -> Error {
 pub(super) fn go_back(run: &mut Run<'_>, good: u64, reason: &str, mode: Mode, err: &mut dyn Write) -> Result<Status> {
     let offer = offer::committed(run.root, &run.class, &run.state, good)?;
     let before = run.state.clone();
-    if let Some(left) = before.current() {
-        run.state.rejected.insert(left.digest.clone(), reason.to_owned());
-    }
+    leave(&mut run.state, reason);
     run.state.rejected.remove(&offer.verified.digest().to_string());
     match apply_offer(run, &offer, mode, err) {
         Ok(status) => {
@@ -132,12 +130,23 @@ pub(super) fn go_back(run: &mut Run<'_>, good: u64, reason: &str, mode: Mode, er
     }
 }
 
+/// Remembers that the current settings are left, so that they are not taken again.
+pub(super) fn leave(state: &mut State, reason: &str) {
+    if let Some(left) = state.history.get_mut(&state.generation) {
+        left.left = Some(reason.to_owned());
+        state.rejected.insert(left.digest.clone(), reason.to_owned());
+    }
+}
+
 /// Writes down how the trial stands; `None`: the current generation is good.
 ///
 /// # Errors
 /// It cannot be written.
 pub(super) fn record(root: &Root, state: &mut State, trial: Option<Trial>) -> Result<()> {
-    let next = State { trial, ..state.clone() };
+    let mut next = State { trial, ..state.clone() };
+    if let (None, Some(good)) = (trial, next.history.get_mut(&next.generation)) {
+        good.standing = Some(Standing::Good);
+    }
     commit::commit(root, &plan::record(root, &next)?)?;
     *state = next;
     Ok(())

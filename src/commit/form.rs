@@ -1,9 +1,17 @@
 //! How [`State`] stands in `state.json`: each type with the function that writes it and the one that reads it.
 
-use super::state::{Accounts, Committed, Kept, Owned, OwnedGroup, OwnedUser, SerialMark, State, Trace, Trial};
+use super::state::{
+    Accounts, Change, Changes, Committed, Kept, Owned, OwnedGroup, OwnedUser, SerialMark, Standing, State, Trace, Trial,
+};
 use crate::document::{At, Writer};
 use crate::error::Result;
 use crate::guest::{GuestPath, Owner};
+
+const STANDINGS: [(&str, Standing); 3] =
+    [("untried", Standing::Untried), ("trial", Standing::Trial), ("good", Standing::Good)];
+
+const CHANGES: [(&str, Change); 3] =
+    [("created", Change::Created), ("changed", Change::Changed), ("removed", Change::Removed)];
 
 impl State {
     pub(super) fn write(&self, writer: &mut Writer) {
@@ -95,18 +103,56 @@ impl Committed {
             w.key("serial").nullable(self.serial, Writer::number);
             w.key("authority").text(&self.authority);
             w.key("time").number(self.time);
+            w.key("source").nullable(self.source.as_deref(), Writer::text);
+            w.key("standing").nullable(self.standing, |w, standing| w.word(&STANDINGS, standing));
+            w.key("left").nullable(self.left.as_deref(), Writer::text);
+            w.key("changes").nullable(self.changes.as_ref(), |w, changes| changes.write(w));
         });
     }
 
     fn read(at: &At<'_>) -> Result<Self> {
-        let table = at.table(&["digest", "instance", "serial", "authority", "time"])?;
+        let table =
+            at.table(&["digest", "instance", "serial", "authority", "time", "source", "standing", "left", "changes"])?;
         Ok(Committed {
             digest: table.required("digest", |at| text(&at))?,
             instance: table.required("instance", |at| at.nullable(text))?,
             serial: table.required("serial", |at| at.nullable(At::number))?,
             authority: table.required("authority", |at| text(&at))?,
             time: table.required("time", |at| at.number())?,
+            source: table.optional("source", |at| at.nullable(text))?.flatten(),
+            standing: table.optional("standing", |at| at.nullable(|at| at.word(&STANDINGS)))?.flatten(),
+            left: table.optional("left", |at| at.nullable(text))?.flatten(),
+            changes: table.optional("changes", |at| at.nullable(Changes::read))?.flatten(),
         })
+    }
+}
+
+impl Changes {
+    fn write(&self, writer: &mut Writer) {
+        writer.table(|w| {
+            w.key("created").number(self.created);
+            w.key("changed").number(self.changed);
+            w.key("removed").number(self.removed);
+            let paths = self.paths.iter().map(|(path, change)| (path.as_str(), *change));
+            w.key("paths").map(paths, |w, change| w.word(&CHANGES, change));
+        });
+    }
+
+    fn read(at: &At<'_>) -> Result<Self> {
+        let table = at.table(&["created", "changed", "removed", "paths"])?;
+        Ok(Changes {
+            created: table.required("created", |at| at.number())?,
+            changed: table.required("changed", |at| at.number())?,
+            removed: table.required("removed", |at| at.number())?,
+            paths: table.required("paths", |at| at.map(|key| GuestPath::parse(key).ok(), |at| at.word(&CHANGES)))?,
+        })
+    }
+}
+
+impl Change {
+    /// What became of the path, in one word.
+    pub fn word(self) -> &'static str {
+        CHANGES.iter().find(|(_, change)| *change == self).map_or("", |(word, _)| word)
     }
 }
 

@@ -52,8 +52,9 @@ pub struct Trial {
     pub good: Option<u64>,
 }
 
-/// The settings of a generation.
-#[derive(Clone, Debug, Eq, PartialEq)]
+/// The settings of a generation, and what is known of it. Who committed before this program knew of one of the options
+/// recorded none.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Committed {
     /// SHA-256 of `settings.json`, as `sha256:…`.
     pub digest: String,
@@ -65,6 +66,56 @@ pub struct Committed {
     pub authority: String,
     /// Unix time of the commit, in seconds.
     pub time: u64,
+    /// Where they came from, for people.
+    pub source: Option<String>,
+    /// Whether they were seen to work.
+    pub standing: Option<Standing>,
+    /// Why they were left for others; `None`: they were not, or for newer ones.
+    pub left: Option<String>,
+    /// What their commit changed.
+    pub changes: Option<Changes>,
+}
+
+/// Whether a generation was seen to work.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Standing {
+    /// Nobody looks in this guest, or there was none yet when it was committed.
+    Untried,
+    /// It was on trial, and the trial has not come to a good end.
+    Trial,
+    /// The appliance got ready with it.
+    Good,
+}
+
+/// The paths that a commit changed.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Changes {
+    /// How many were made.
+    pub created: u64,
+    /// How many were there, and are other now.
+    pub changed: u64,
+    /// How many were removed.
+    pub removed: u64,
+    /// The first of them, within [`Changes::MAX_PATHS`] and [`Changes::MAX_BYTES`].
+    pub paths: BTreeMap<GuestPath, Change>,
+}
+
+impl Changes {
+    /// How many paths are remembered of one generation.
+    pub const MAX_PATHS: usize = 256;
+    /// How many bytes these have together.
+    pub const MAX_BYTES: usize = 16 << 10;
+}
+
+/// What became of one path.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Change {
+    /// It was made.
+    Created,
+    /// It was there, and is other now.
+    Changed,
+    /// It was removed.
+    Removed,
 }
 
 /// The highest serial of one instance id.

@@ -134,7 +134,9 @@ fn broken(problem: &str) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::commit::state::{Committed, Kept, Owned, OwnedGroup, OwnedUser, SerialMark, Trial};
+    use crate::commit::state::{
+        Change, Changes, Committed, Kept, Owned, OwnedGroup, OwnedUser, SerialMark, Standing, Trial,
+    };
     use crate::guest::{Owner, Tree};
 
     fn example() -> State {
@@ -208,6 +210,15 @@ mod tests {
             serial,
             authority: awkward.into(),
             time: 7,
+            source: Some(awkward.into()),
+            standing: Some(Standing::Trial),
+            left: Some(awkward.into()),
+            changes: Some(Changes {
+                created: u64::MAX,
+                changed: 1,
+                removed: 0,
+                paths: [(GuestPath::of("/é"), Change::Created), (GuestPath::of("/x"), Change::Removed)].into(),
+            }),
         };
         state.history.insert(0, committed(None, None));
         state.history.insert(u64::MAX, committed(Some(awkward), Some(u64::MAX)));

@@ -3,7 +3,7 @@
 use super::difference::Difference;
 use super::{Desired, Situation, Step};
 use crate::class::Class;
-use crate::commit::state::{Committed, SerialMark, State, Trace, Trial};
+use crate::commit::state::{Change, Changes, Committed, Kept, SerialMark, Standing, State, Trace, Trial};
 use crate::commit::store::{GENERATIONS, OBJECTS, STATE, generation_directory, object_path};
 use crate::error::Result;
 use crate::guest::{File, GuestPath, Node, Owner, View};
@@ -31,6 +31,8 @@ pub struct Incoming<'a> {
     pub digest: &'a str,
     /// Who answers for them, for people.
     pub authority: &'a str,
+    /// Where they come from, for people.
+    pub source: &'a str,
     /// Unix time, in seconds.
     pub now: u64,
     /// Whether new settings are on trial until the appliance is seen to get ready with them.
@@ -58,12 +60,16 @@ pub(super) fn remember(
     if !same_settings {
         state.generation = previous.generation.saturating_add(1);
         let instance = incoming.settings.instance.as_ref();
-        let committed = Committed {
+        let mut committed = Committed {
             digest: incoming.digest.into(),
             instance: instance.map(|instance| instance.id.to_string()),
             serial: instance.map(|instance| instance.serial),
             authority: incoming.authority.into(),
             time: incoming.now,
+            source: Some(incoming.source.into()),
+            standing: None,
+            left: None,
+            changes: Some(changes(&difference.steps)),
         };
         let good = previous.good();
         let known =
@@ -71,6 +77,13 @@ pub(super) fn remember(
         // What was good before has nothing to show.
         let on_trial = incoming.on_trial && !good.as_ref().is_some_and(known);
         state.trial = on_trial.then_some(Trial { attempt: 1, good });
+        let is_same = |one: &&Committed| one.digest == incoming.digest;
+        let was_good = previous.history.values().filter(is_same).any(|one| one.standing == Some(Standing::Good));
+        committed.standing = Some(match (&state.trial, was_good) {
+            (Some(_), _) => Standing::Trial,
+            (None, true) => Standing::Good,
+            (None, false) => Standing::Untried,
+        });
         state.history.insert(state.generation, committed);
         // The good one is needed for the way back, however many were tried since.
         let good = state.good();
@@ -86,6 +99,9 @@ pub(super) fn remember(
     for kept in &mut difference.kept {
         kept.generation = state.generation;
     }
+    // A program that writes the same again and again shall not drive out what a person wrote.
+    let is_new = |old: &Kept| !difference.kept.iter().any(|new| new.path == old.path && new.sha256 == old.sha256);
+    state.kept.retain(is_new);
     state.kept.append(&mut difference.kept);
     let surplus = state.kept.len().saturating_sub(KEPT_EDITS);
     state.kept.drain(..surplus);
@@ -100,6 +116,32 @@ pub(super) fn remember(
     }
     book.write(GuestPath::of(STATE), state.to_bytes()?)?;
     Ok((state, book.in_order()))
+}
+
+/// What the steps change, for those who ask later.
+fn changes(steps: &[Step]) -> Changes {
+    let mut changes = Changes::default();
+    let mut room = Changes::MAX_BYTES;
+    for step in steps {
+        let change = match step {
+            Step::MakeDirectory { .. }
+            | Step::WriteFile { before: None, .. }
+            | Step::WriteLink { before: None, .. } => Change::Created,
+            Step::WriteFile { .. } | Step::WriteLink { .. } | Step::SetAttributes { .. } => Change::Changed,
+            Step::Remove { .. } | Step::RemoveDirectory { .. } => Change::Removed,
+        };
+        match change {
+            Change::Created => changes.created += 1,
+            Change::Changed => changes.changed += 1,
+            Change::Removed => changes.removed += 1,
+        }
+        let length = step.path().as_str().len();
+        if changes.paths.len() < Changes::MAX_PATHS && length <= room {
+            room -= length;
+            changes.paths.insert(step.path().clone(), change);
+        }
+    }
+    changes
 }
 
 /// The steps that record a state in which only our own memory has changed. None where it has not.

@@ -1,6 +1,6 @@
 //! The difference between the desired tree and the guest's: steps, and what is ours afterwards.
 
-use super::{Desired, Entry, Keeping, Situation, Step};
+use super::{Desired, Entry, Keeping, Situation, Step, drift};
 use crate::commit::state::{Kept, Owned, Trace};
 use crate::commit::store::{OBJECTS, replaced};
 use crate::error::{Error, Result};
@@ -187,7 +187,7 @@ impl Work<'_> {
                     _ => {}
                 }
                 if !self.same(&trace, &owned.ours) && !self.same(&trace, &Trace::of(node.as_ref())) {
-                    self.keep(path, now.as_ref());
+                    self.keep(path, now.as_ref(), &owned.ours);
                 }
                 // What everybody may read in the guest may be read in a plan. What it replaces is judged where it is shown.
                 let secret = matches!(node, Some(Node::File(file)) if file.mode & 0o004 == 0);
@@ -243,7 +243,7 @@ impl Work<'_> {
         let replaced = match self.situation.previous.owned.get(path) {
             Some(before) => {
                 if !self.same(&trace, &before.ours) && !self.same(&trace, &ours) {
-                    self.keep(path, now);
+                    self.keep(path, now, &before.ours);
                 }
                 before.replaced.clone()
             }
@@ -261,16 +261,24 @@ impl Work<'_> {
         }
     }
 
-    fn keep(&mut self, path: &GuestPath, now: Option<&Node>) {
-        if let Some(Node::File(file)) = now {
-            let sha256 = Digest::of(&file.content).hex();
+    /// Keeps the text that somebody else has put where we had left something, and says so.
+    fn keep(&mut self, path: &GuestPath, now: Option<&Node>, ours: &Trace) {
+        let edited = match Trace::of(now) {
+            // Where mode and owner alone were changed there is no text to keep.
+            Trace::File { sha256, .. } if !matches!(ours, Trace::File { sha256: ours, .. } if *ours == sha256) => {
+                Some(sha256)
+            }
+            _ => None,
+        };
+        if let Some(sha256) = edited {
             self.found.warnings.push(format!(
                 "{path}: was edited by hand; the settings win, and the edited text is kept as {OBJECTS}/{sha256}"
             ));
             self.remember(now);
             self.found.kept.push(Kept { path: path.clone(), sha256, generation: 0 });
         } else {
-            self.found.warnings.push(format!("{path}: was changed by hand; the settings win"));
+            let words = drift(ours, now, self.situation.compare_owners).join(", ");
+            self.found.warnings.push(format!("{path}: was changed by hand ({words}); the settings win"));
         }
     }
 

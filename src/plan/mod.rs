@@ -5,18 +5,20 @@
 mod bookkeeping;
 mod desired;
 mod difference;
+mod drift;
 mod poke;
 mod show;
 mod step;
 
 pub use bookkeeping::{Incoming, KEPT_GENERATIONS, record};
 pub use desired::{Desired, Entry, Keeping};
+pub use drift::drift;
 pub use poke::Poke;
 pub use step::Step;
 
-use crate::commit::state::{State, Trace};
+use crate::commit::state::State;
 use crate::error::Result;
-use crate::guest::{Facts, Node, View};
+use crate::guest::{Facts, View};
 
 /// What has to be done so that the guest is as the settings say.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -96,11 +98,6 @@ pub fn forget(desired: Desired, situation: &Situation<'_>) -> Result<Plan> {
     let mut warnings = desired.warnings;
     warnings.append(&mut difference.warnings);
     Ok(Plan { steps: difference.steps, bookkeeping, warnings, ..Plan::default() })
-}
-
-/// Whether what stands at a path is what the trace says.
-pub fn is_same(trace: &Trace, node: Option<&Node>, compare_owners: bool) -> bool {
-    difference::same(trace, &Trace::of(node), compare_owners)
 }
 
 #[cfg(test)]

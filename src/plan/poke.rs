@@ -233,6 +233,7 @@ mod tests {
             signature,
             digest,
             authority,
+            source: "",
             now: 0,
             on_trial: false,
         };

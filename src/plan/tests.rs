@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::class::Class;
-use crate::commit::state::{Committed, Trial};
-use crate::guest::{GuestPath, Owner, Tree};
+use crate::commit::state::{Change, Changes, Committed, Standing, Trial};
+use crate::guest::{GuestPath, Node, Owner, Tree};
 use crate::settings::Settings;
 
 /// A guest, its memory, and the settings that it gets one after the other.
@@ -28,6 +28,7 @@ impl Guest {
             signature: None,
             digest: text,
             authority: "test",
+            source: "test",
             now: 7,
             on_trial: self.on_trial,
         };
@@ -210,6 +211,7 @@ fn only_mode_and_owner_are_set_where_the_content_is_right() {
         signature: None,
         digest: "one",
         authority: "test",
+        source: "test",
         now: 7,
         on_trial: false,
     };
@@ -263,9 +265,19 @@ fn the_state_comes_last_of_the_writes_and_old_generations_go() {
     let kept = guest.tree.list(&GuestPath::of("/var/lib/handoff/generations")).unwrap().unwrap();
     assert_eq!(kept, ["4", "5", "6", "7", "8"]);
     assert_eq!(guest.state.history.keys().copied().collect::<Vec<_>>(), [4, 5, 6, 7, 8]);
+    let changes =
+        Changes { changed: 1, paths: [(GuestPath::of("/etc/x"), Change::Changed)].into(), ..Changes::default() };
     assert_eq!(
         guest.state.current(),
-        Some(&Committed { digest: "text 8".into(), instance: None, serial: None, authority: "test".into(), time: 7 })
+        Some(&Committed {
+            digest: "text 8".into(),
+            authority: "test".into(),
+            time: 7,
+            source: Some("test".into()),
+            standing: Some(Standing::Untried),
+            changes: Some(changes),
+            ..Committed::default()
+        })
     );
 }
 

@@ -32,7 +32,7 @@ pub const TARGETS: [Target; 12] = [
     Target { name: "state", judge: records::state, base: 64 << 10, factor: 512 },
     Target { name: "status", judge: records::status, base: 64 << 10, factor: 512 },
     // A rendered file has at most a mebibyte, whatever is put in; what it is made of may be held beside it.
-    Target { name: "templates", judge: templates::templates, base: 16 << 20, factor: 1024 },
+    Target { name: "templates", judge: templates::templates, base: 96 << 20, factor: 1024 },
 ];
 
 /// One format.

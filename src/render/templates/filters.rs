@@ -15,10 +15,12 @@ pub(super) const TESTS: &[&str] = &["none"];
 const SEPARATORS: &str = ", :|/+-.";
 /// Bytes between two items.
 const MAX_SEPARATOR: usize = 8;
+/// What a verifier costs of `MAX_STEPS`: it is made in 4096 rounds.
+const STEPS_OF_SCRAM: u64 = 400;
 
 /// The filters of a template for this syntax.
 pub(super) fn names(syntax: Syntax) -> Vec<&'static str> {
-    let mut names = vec!["join", "kib", "length", "mib", "scram", "seconds", "text"];
+    let mut names = vec!["join", "kib", "length", "mib", "scram", "seconds", "text", "times"];
     match syntax {
         Syntax::Sql => names.push("identifier"),
         Syntax::Haproxy => names.push("log_format"),
@@ -37,6 +39,7 @@ pub(super) fn register(environment: &mut Environment<'_>, syntax: Syntax) {
     environment.add_filter("length", length);
     environment.add_filter("scram", scram_verifier);
     environment.add_filter("text", as_text);
+    environment.add_filter("times", times);
     environment.add_filter("seconds", |value: &Value| whole(value, 1000, "a whole number of seconds"));
     environment.add_filter("kib", |value: &Value| whole(value, 1 << 10, "a whole number of KiB"));
     environment.add_filter("mib", |value: &Value| whole(value, 1 << 20, "a whole number of MiB"));
@@ -71,6 +74,19 @@ fn as_text(value: &Value) -> Result<String, Error> {
     }
 }
 
+/// The product of two numbers. The sign `*` is refused, because it makes lists longer as well.
+fn times(value: &Value, by: &Value) -> Result<Value, Error> {
+    let product = match (defined(value)?.as_i64(), defined(by)?.as_i64()) {
+        (Some(value), Some(by)) => value.checked_mul(by).map(Value::from),
+        _ => f64::try_from(value.clone()).ok().zip(f64::try_from(by.clone()).ok()).map(|(a, b)| Value::from(a * b)),
+    };
+    let numbers = value.kind() == ValueKind::Number && by.kind() == ValueKind::Number;
+    product.filter(|_| numbers).ok_or_else(|| {
+        let problem = "`times` is used on what is no number, or makes one that is too large";
+        Refused::other(Refusal::new(problem, "look at the types of the fields that this line names"))
+    })
+}
+
 /// The number in units of `size`. A fraction is refused: what is rounded is not what the operator wrote.
 fn whole(value: &Value, size: i64, unit: &str) -> Result<i64, Error> {
     let number = defined(value)?.as_i64().filter(|_| value.kind() == ValueKind::Number);
@@ -95,7 +111,7 @@ fn length(value: &Value) -> Result<usize, Error> {
 }
 
 /// The items one after the other. Only of items whose alphabet is safe, so that the result is as safe as each of them.
-fn join(list: &Value, separator: Option<&str>) -> Result<Value, Error> {
+fn join(state: &State<'_, '_>, list: &Value, separator: Option<&str>) -> Result<Value, Error> {
     let separator = separator.unwrap_or_default();
     if separator.len() > MAX_SEPARATOR || !separator.chars().all(|c| SEPARATORS.contains(c)) {
         let problem = "what `join` shall put between the items is not a few spaces and signs";
@@ -110,6 +126,7 @@ fn join(list: &Value, separator: Option<&str>) -> Result<Value, Error> {
     }
     let mut joined = String::new();
     for (at, item) in list.try_iter()?.enumerate() {
+        state.consume_fuel(1)?;
         if at > 0 {
             joined.push_str(separator);
         }
@@ -128,6 +145,7 @@ fn join(list: &Value, separator: Option<&str>) -> Result<Value, Error> {
 /// `password | scram(user)`. The result is a text like others.
 fn scram_verifier(state: &State<'_, '_>, password: &Value, user: &Value) -> Result<String, Error> {
     let (password, user) = (text(password)?, text(user)?);
+    state.consume_fuel(STEPS_OF_SCRAM)?;
     let instance = state.lookup("instance").ok_or_else(|| Error::from(ErrorKind::UndefinedError))?;
     let instance = text(&instance)?;
     scram::verifier(password, user, instance).map_err(|refusal| Refused::text(password, refusal))

@@ -5,7 +5,10 @@
 //! (`Value::from_safe_string`, for types whose alphabet holds nothing special) as they are, every other string through
 //! [`Syntax::quote`], and all else not at all. `minijinja`'s own escaping stays off. So what is made of a text (`+`, a slice) is
 //! a text again, and is quoted as a whole where it is printed; only of safe strings is the result safe. Undefined names are errors
-//! wherever they stand. [`check`] refuses `~`, which makes texts of what is not set and of lists. Errors never hold a value.
+//! wherever they stand. [`scan`] refuses `~`, which makes texts of what is not set and of lists. Errors never hold a value.
+//!
+//! A template has an end. Each step that it does, and each text that it makes, is paid from [`MAX_STEPS`]; what that does not
+//! count, lists that grow, is refused by [`scan`] before anything is rendered.
 
 mod filters;
 mod scan;
@@ -27,6 +30,9 @@ pub use syntax::Syntax;
 
 /// Bytes of a rendered file.
 pub const MAX_RENDERED: usize = 1 << 20;
+/// Steps of work in rendering one file. 64 bytes of a text count as a step, so that this is also a limit on memory: 32 MB.
+/// A line with three values takes about 15.
+pub const MAX_STEPS: u64 = 500_000;
 
 /// One template.
 #[derive(Clone, Copy, Debug)]
@@ -50,17 +56,27 @@ pub fn check(template: &Template<'_>) -> Result<BTreeSet<String>> {
     let compiled = environment
         .template_from_named_str(template.name, template.text)
         .map_err(|error| explain(template, &Value::UNDEFINED, 0, &error))?;
-    scan::check(template.text, template.syntax)
-        .map_err(|(line, refusal)| Error::invalid(place(template, Some(line)), refusal.problem, refusal.remedy))?;
+    scan(template)?;
     Ok(compiled.undeclared_variables(true).into_iter().collect())
+}
+
+fn scan(template: &Template<'_>) -> Result<()> {
+    scan::check(template.text, template.syntax)
+        .map_err(|(line, refusal)| Error::invalid(place(template, Some(line)), refusal.problem, refusal.remedy))
 }
 
 /// The template's result with these values, a map from names. `limit` is the most bytes that it may have.
 ///
 /// # Errors
-/// A name is not there, a text cannot be quoted where it is printed, what is printed is neither text nor number, or the result
-/// is longer than the limit. The error names the template and its line, and the value by its name.
+/// It uses what [`check`] refuses, a name is not there, a text cannot be quoted where it is printed, what is printed is neither
+/// text nor number, the result is longer than the limit, or rendering takes more than [`MAX_STEPS`]. The error names the
+/// template and its line, and the value by its name.
 pub fn render(template: &Template<'_>, values: &Value, limit: usize) -> Result<String> {
+    scan(template)?;
+    render_scanned(template, values, limit)
+}
+
+fn render_scanned(template: &Template<'_>, values: &Value, limit: usize) -> Result<String> {
     let sink = Shared::new(template.syntax, limit);
     let environment = environment(template.syntax, &sink);
     environment
@@ -100,6 +116,7 @@ impl io::Write for Shared {
 fn environment(syntax: Syntax, sink: &Shared) -> Environment<'static> {
     let mut environment = Environment::empty();
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
+    environment.set_fuel(Some(MAX_STEPS));
     environment.set_auto_escape_callback(|_| AutoEscape::None);
     // A line that holds nothing but a statement leaves no line behind, and the file ends as its template does.
     let mut lines = SyntaxConfig::builder();
@@ -133,6 +150,10 @@ fn print(
             let text = value.as_str().unwrap_or_default();
             if value.is_safe() {
                 return Ok(out.write_str(text)?);
+            }
+            // What does not fit is not quoted first: that can make it four times as long.
+            if text.len() > sink.lock().room() {
+                return Err(minijinja::Error::from(ErrorKind::WriteFailure));
             }
             sink.lock().expect_text().map_err(Refused::other)?;
             let quoted = syntax.quote(text).map_err(|refusal| Refused::text(text, refusal))?;
@@ -220,6 +241,10 @@ fn explain(template: &Template<'_>, values: &Value, limit: usize, error: &miniji
         ErrorKind::WriteFailure => {
             let problem = format!("makes a file of more than {limit} bytes");
             Error::invalid(place, problem, "give fewer or shorter values")
+        }
+        ErrorKind::OutOfFuel => {
+            let problem = format!("takes more than {MAX_STEPS} steps to render, where 64 bytes of a text are a step");
+            Error::invalid(place, problem, "give fewer or shorter values, or make the loops of the template smaller")
         }
         ErrorKind::UndefinedError => {
             let problem = format!("`{line}` names a value that is not there");

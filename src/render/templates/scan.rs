@@ -1,5 +1,9 @@
 //! A look at a template's tags before it is ever rendered: a statement, filter or test that there is not is found when the class
 //! is built, not in the branch that some operator's settings take first.
+//!
+//! Nor can a list grow. minijinja's fuel pays for texts and steps, but not for lists: it joins and multiplies them lazily, and
+//! compares and prints what they hold without counting. So there are no lists but those of the settings and those that
+//! are written out: no `*`, no slice, `+` only beside what is surely no list, and no list whose items are names where a name gets it.
 
 use super::filters;
 use super::syntax::Syntax;
@@ -35,9 +39,105 @@ pub(super) fn check(text: &str, syntax: Syntax) -> Result<(), (usize, Refusal)> 
                 continue;
             }
         }
-        names(&tokens, syntax).map_err(at_line)?;
+        names(&tokens, syntax).and_then(|()| growth(&tokens, opening == "{%")).map_err(at_line)?;
     }
     Ok(())
+}
+
+/// Refuses what could make a list that grows, or one in which lists are nested without end.
+fn growth(tokens: &[&str], statement: bool) -> Result<(), Refusal> {
+    let naming = statement && matches!(tokens.first(), Some(&("set" | "with" | "for")));
+    // A name that a loop goes through becomes one item: so there a list of names is harmless, and a list of lists is not.
+    let looping = naming && tokens.first() == Some(&"for");
+    let mut open: Vec<Bracket> = Vec::new();
+    for (at, token) in tokens.iter().enumerate() {
+        let before = |by: usize| at.checked_sub(by).and_then(|at| tokens.get(at)).copied().unwrap_or_default();
+        let after = |by: usize| tokens.get(at.saturating_add(by)).copied().unwrap_or_default();
+        let refusal = match *token {
+            "*" => Some((
+                "`*` is used, which also makes lists longer",
+                "use the filter `times`, as in `memory | times(2)`",
+            )),
+            "+" if !(ends_scalar(before(1), before(2), before(3)) || begins_scalar(after(1), after(2), after(3))) => {
+                Some((
+                    "`+` is used between two values that may both be lists",
+                    "put a text between them, or make one a text: `a + \" \" + b`, `a | text + b`",
+                ))
+            }
+            "{" => Some(("a map is written out", "use the fields of the class")),
+            "recursive" if looping => Some(("a loop is recursive", "write a loop in a loop")),
+            ":" if open.last() == Some(&Bracket::Subscript) => {
+                Some(("a slice is used", "take single items: `list[0]`"))
+            }
+            "," if naming
+                && (open.last() == Some(&Bracket::Round) || (open.is_empty() && tokens.first() == Some(&"set"))) =>
+            {
+                Some(("a tuple is written out", "set one name after the other"))
+            }
+            "[" if !ends_operand(before(1)) => {
+                let nested = open.contains(&Bracket::List);
+                open.push(Bracket::List);
+                (naming && nested).then_some(("a list of lists is written out", "use a table of the class"))
+            }
+            "[" => {
+                open.push(Bracket::Subscript);
+                None
+            }
+            "(" => {
+                open.push(Bracket::Round);
+                None
+            }
+            "]" | ")" => {
+                open.pop();
+                None
+            }
+            name if naming && !looping && open.contains(&Bracket::List) && is_name(name) => {
+                Some(("a list with names in it gets a name", "write the list in the `for` itself"))
+            }
+            _ => None,
+        };
+        if let Some((problem, remedy)) = refusal {
+            return Err(Refusal::new(problem, remedy));
+        }
+    }
+    Ok(())
+}
+
+/// What a bracket begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Bracket {
+    /// `[1, 2]`
+    List,
+    /// `list[0]`
+    Subscript,
+    /// `(a)`, `filter(a)`
+    Round,
+}
+
+fn is_literal(token: &str) -> bool {
+    token.starts_with(|c: char| matches!(c, '"' | '\'') || c.is_ascii_digit())
+}
+
+fn is_name(token: &str) -> bool {
+    token.starts_with(|c: char| c.is_alphabetic() || c == '_')
+}
+
+/// Whether what stands before a sign, read backwards, is a text, a number or the result of a filter: no list, in any case.
+fn ends_scalar(last: &str, second: &str, third: &str) -> bool {
+    // `1.5` is a number, and `x.5` may be anything.
+    (is_literal(last) && (second != "." || third.starts_with(|c: char| c.is_ascii_digit())))
+        || (is_name(last) && second == "|")
+}
+
+/// The same for what comes after it.
+fn begins_scalar(first: &str, second: &str, third: &str) -> bool {
+    is_literal(first) || (is_name(first) && second == "|" && is_name(third))
+}
+
+/// Whether a value ends here, so that a bracket which follows takes an item of it.
+fn ends_operand(token: &str) -> bool {
+    const WORDS: &[&str] = &["in", "and", "or", "not", "is", "if", "elif", "else", "for", "set", "with"];
+    matches!(token, ")" | "]") || is_literal(token) || (is_name(token) && !WORDS.contains(&token))
 }
 
 /// Looks at the filters and tests of one tag.
@@ -155,11 +255,47 @@ mod tests {
             ("{% raw %}{{ x }}{% endraw %}\n{{ a is safe }}", "safe"),
             ("{# #}\n{{ 'a' | e }}", "e"),
             ("\n{{ 'a~' ~ b }}", "~"),
+            ("\n{{ a * 2 }}", "*"),
+            ("\n{{ 'a' + 'b' + c.0 + d[1] }}", "+"),
         ] {
             let (line, problem) = refused(text);
             assert!(line == 2 && problem.starts_with(&format!("`{word}`")), "{text} {line} {problem}");
         }
         check("{{ a | identifier }}", Syntax::Sql).unwrap();
+    }
+
+    #[test]
+    fn lists_cannot_grow() {
+        for (text, word) in [
+            ("{% set x = y + y %}", "+"),
+            ("{{ (y + y) | join }}", "+"),
+            ("{{ y[0] + z }}", "+"),
+            ("{{ x.0 + y }}", "+"),
+            ("{{ x + y.z }}", "+"),
+            ("{{ x + y[0] | text }}", "+"),
+            ("{% for x in 9 ** y %}", "*"),
+            ("{% for x in y recursive %}", "recursive"),
+            ("{{ y[1:] }}", "slice"),
+            ("{{ y[a[0]:] }}", "slice"),
+            ("{{ 'abc'[:1] }}", "slice"),
+            ("{{ {'a': 1} }}", "map"),
+            ("{% set x = y, y %}", "tuple"),
+            ("{% set x = (y, y) %}", "tuple"),
+            ("{% for x in [(y, y)] %}", "tuple"),
+            ("{% with x = (y, y) %}", "tuple"),
+            ("{% set x = [y, y] %}", "names"),
+            ("{% set x = ['a', [y]] %}", "list of lists"),
+            ("{% with x = [y] %}", "names"),
+            ("{% for x in [[y, y], [y, y]] %}", "list of lists"),
+            ("{% for x in [y][0] if not [[y]] %}", "list of lists"),
+        ] {
+            let (_, problem) = refused(text);
+            assert!(problem.contains(word), "{text} {problem}");
+        }
+        let text = "{{ a + 'x' + b }}{{ 1.5 + a }}{{ a | text + b }}{{ a + b | text }}{{ a | times(2) + 0 + b[0] }}\
+                    {% if a in ['x', b] and [a, [b]] == c %}{% for x in [a, b.c, d[0]] %}{% set p = [80, 'x', -1] %}\
+                    {% with x = a, y = b.c[0] %}{% set v = p | join(', ') %}{{ a.b(1, 2) }}{% for a, b in c if a[0] %}{%+ if a +%}";
+        check(text, Syntax::Plain).unwrap();
     }
 
     #[test]

@@ -10,8 +10,8 @@ pub(super) struct Sink {
     bytes: Vec<u8>,
     limit: usize,
     surroundings: Surroundings,
-    /// Where the last line begins.
-    line: usize,
+    /// Where the first byte of the last line stands that is no white space.
+    start: Option<usize>,
     /// The quote that is open on the last line.
     open: Option<u8>,
     /// Whether the last byte was a backslash that takes the sense of the next one.
@@ -20,7 +20,7 @@ pub(super) struct Sink {
 
 impl Sink {
     pub(super) fn new(limit: usize, surroundings: Surroundings) -> Self {
-        Sink { bytes: Vec::new(), limit, surroundings, line: 0, open: None, escaping: false }
+        Sink { bytes: Vec::new(), limit, surroundings, start: None, open: None, escaping: false }
     }
 
     /// All that was written.
@@ -28,15 +28,23 @@ impl Sink {
         self.bytes
     }
 
+    /// How many bytes more there may be.
+    pub(super) fn room(&self) -> usize {
+        self.limit.saturating_sub(self.bytes.len())
+    }
+
     /// Takes in more of the file. An error says that this would be more than the limit.
     pub(super) fn write(&mut self, text: &[u8]) -> io::Result<()> {
-        if text.len() > self.limit.saturating_sub(self.bytes.len()) {
+        if text.len() > self.room() {
             return Err(io::ErrorKind::FileTooLarge.into());
         }
         for &byte in text {
+            if self.start.is_none() && !byte.is_ascii_whitespace() {
+                self.start = Some(self.bytes.len());
+            }
             self.bytes.push(byte);
             if byte == b'\n' {
-                (self.line, self.open, self.escaping) = (self.bytes.len(), None, false);
+                (self.start, self.open, self.escaping) = (None, None, false);
             } else if self.escaping {
                 self.escaping = false;
             } else if byte == b'\\' {
@@ -55,9 +63,9 @@ impl Sink {
     /// # Errors
     /// It stands in quotes, in a comment, or after what changes the sense of its quotes.
     pub(super) fn expect_text(&self) -> Result<(), Refusal> {
-        let line = self.bytes.get(self.line..).unwrap_or_default();
+        let line = self.start.and_then(|start| self.bytes.get(start..)).unwrap_or_default();
         let marks = self.surroundings.comments;
-        if marks.iter().any(|mark| line.trim_ascii_start().starts_with(mark.as_bytes())) {
+        if marks.iter().any(|mark| line.starts_with(mark.as_bytes())) {
             let problem = "a text is printed in a comment, where its quotes protect nothing";
             return Err(Refusal::new(problem, "take it out of the comment"));
         }

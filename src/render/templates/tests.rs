@@ -26,12 +26,13 @@ fn values() -> Value {
     ])
 }
 
+/// What comes out of it, also where `check` refuses it: that is one wall, and this another.
 fn rendered(text: &str, syntax: Syntax) -> String {
-    render(&template(text, syntax), &values(), MAX_RENDERED).unwrap()
+    render_scanned(&template(text, syntax), &values(), MAX_RENDERED).unwrap()
 }
 
 fn refused(text: &str, syntax: Syntax) -> Error {
-    let error = render(&template(text, syntax), &values(), MAX_RENDERED).unwrap_err();
+    let error = render_scanned(&template(text, syntax), &values(), MAX_RENDERED).unwrap_err();
     assert_eq!(error.class().exit_code(), 12);
     assert!(!error.to_string().contains("hush$"), "{error}");
     error
@@ -219,6 +220,7 @@ fn filters_do_what_their_names_say() {
         rendered("{{ text + ':' + port | text }} {{ on | text }} {{ mode | text }}", Syntax::Sql),
         "'it''s:8080' 'true' 'http'"
     );
+    assert_eq!(rendered("{{ port | times(2) }} {{ 3 | times(0.5) }}", Syntax::Plain), "16160 1.5");
     assert_eq!(rendered("{{ text | identifier }}", Syntax::Sql), "\"it's\"");
     assert_eq!(rendered("{{ '50%' | log_format }}", Syntax::Haproxy), "'50%%'");
     assert!(rendered("{{ 'x' | scram('app') }}", Syntax::Sql).starts_with(r"E'SCRAM-SHA-256\x244096:"));
@@ -243,6 +245,11 @@ fn filters_do_what_their_names_say() {
         "{{ 'é' | scram('app') }}",
         "{{ text | scram }}",
         "{{ port | scram('app') }}",
+        "{{ names | times(2) }}",
+        "{{ port | times(names) }}",
+        "{{ text | times(2) }}",
+        "{{ port | times(nix) }}",
+        "{{ 9000000000000000000 | times(2) }}",
     ] {
         refused(text, Syntax::Plain);
     }
@@ -254,6 +261,70 @@ fn the_result_is_limited() {
     assert_eq!(of(10).unwrap(), "1234512345");
     let error = of(9).unwrap_err();
     assert!(error.problem().contains("more than 9 bytes"), "{error}");
+}
+
+#[test]
+fn a_template_has_an_end_whatever_it_does() {
+    let count = Value::from_iter(0..1024);
+    let values = Value::from_pairs([
+        ("many", count),
+        ("text", Value::from("x".repeat(1024))),
+        ("word", Value::from_safe_string("x".into())),
+        ("unset", Value::from(())),
+        ("instance", Value::from("i")),
+        // It is only copied, which is all that a test has time for.
+        ("verifier", Value::from(scram::verifier("x", "x", "x").unwrap())),
+    ]);
+    let loops = |depth: usize, inside: &str| {
+        format!("{}{inside}{}", "{% for x in many %}".repeat(depth), "{% endfor %}".repeat(depth))
+    };
+    let doubled = format!("{{% set a = 'x' %}}{}", "{% set a = a + '' + a %}".repeat(40));
+    let doubled_names = format!("{{% set a = word + 'x' %}}{}", "{% set a = '' + a + a | text %}".repeat(60));
+    for (text, problem) in [
+        (loops(2, ""), "steps"),
+        (loops(9, ""), "steps"),
+        (loops(2, "x"), "more than"),
+        (loops(2, "{{ text }}"), "more than"),
+        (loops(2, "{% if text + 'x' == text %}y{% endif %}"), "steps"),
+        (loops(2, "{% set a = many | join %}"), "steps"),
+        (loops(2, "{% set a = verifier | scram('x') %}"), "steps"),
+        (doubled.clone(), "steps"),
+        (doubled_names, "steps"),
+        (format!("{{% set a = 'x' %}}{}{{{{ a }}}}", "{% set a = a + '' + a %}".repeat(22)), "more than"),
+        (loops(1, &doubled), "steps"),
+    ] {
+        let error = render(&template(&text, Syntax::Plain), &values, MAX_RENDERED).unwrap_err();
+        assert!(error.object().starts_with("x.j2 (line 1)"), "{error}");
+        assert!(error.problem().contains(problem), "{text:.100} {error}");
+    }
+    // What grows without being paid for is not rendered at all.
+    for text in ["{% for x in many * 90000000 %}{% endfor %}", "{% set many = many + many %}{{ many | length }}"] {
+        let error = render(&template(text, Syntax::Plain), &values, MAX_RENDERED).unwrap_err();
+        assert_eq!(error.class().exit_code(), 12);
+    }
+}
+
+#[test]
+fn a_file_as_large_as_may_be_is_not_too_much_work() {
+    let peers =
+        Value::from_iter((0..1024).map(|n| Value::from_pairs([("name", Value::from_safe_string(format!("p{n}")))])));
+    let values = Value::from_pairs([("peers", peers), ("few", Value::from_iter(0..25))]);
+    let text = "{% for a in few %}{% for p in peers %}  server {{ p.name }} {{ p.name }}:80 on {{ p.name }}\n{% endfor %}{% endfor %}";
+    let made = render(&template(text, Syntax::Haproxy), &values, MAX_RENDERED).unwrap();
+    assert!(made.len() > 700_000, "{}", made.len());
+}
+
+#[test]
+fn a_line_of_many_texts_is_not_searched_anew_for_each() {
+    let values = Value::from_pairs([
+        ("many", Value::from_iter(0..40_000)),
+        ("text", Value::from("x")),
+        ("spaces", Value::from_safe_string(" ".repeat(600_000))),
+    ]);
+    let text = "{{ spaces }}{% for x in many %}{{ text }} {% endfor %}";
+    let begun = std::time::Instant::now();
+    assert_eq!(render(&template(text, Syntax::Haproxy), &values, MAX_RENDERED).unwrap().len(), 600_000 + 4 * 40_000);
+    assert!(begun.elapsed().as_secs() < 20, "{:?}", begun.elapsed());
 }
 
 #[test]
@@ -316,7 +387,7 @@ proptest! {
         ]);
         for syntax in [Syntax::Haproxy, Syntax::Nginx, Syntax::Postgresql, Syntax::PgHba, Syntax::Sql, Syntax::Php, Syntax::Json, Syntax::Systemd] {
             let source = format!("{{{{ {expression} }}}}");
-            let Ok(printed) = render(&template(&source, syntax), &values, MAX_RENDERED) else { continue };
+            let Ok(printed) = render_scanned(&template(&source, syntax), &values, MAX_RENDERED) else { continue };
             let bare = printed.chars().all(|c| c.is_ascii_alphanumeric());
             let quote = |c: Option<char>| matches!(c, Some('"' | '\''));
             let start = printed.strip_prefix('E').unwrap_or(&printed);

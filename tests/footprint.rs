@@ -240,3 +240,117 @@ fn a_second_run_changes_nothing_and_opens_nothing_for_writing() {
         }
     }
 }
+
+/// A machine in namespaces of its own, whose root is a guest's: the agent runs there as at boot, with `/run` in memory.
+struct Machine {
+    guest: Guest,
+}
+
+impl Machine {
+    /// `None` where this machine cannot run it, which is said.
+    fn new(test: &str) -> Option<Self> {
+        if !proof::is_root() {
+            println!("{test}: SKIPPED, it needs root");
+            return None;
+        }
+        if !["strace", "unshare", "ldd"].iter().all(|tool| has(tool, test)) {
+            return None;
+        }
+        let guest = Guest::debian();
+        for name in ["dev/null", "dev/urandom", "proc/x", "run/x"] {
+            guest.write(&format!("/{name}"), b"", 0o644);
+        }
+        fs::remove_file(guest.at("/proc/x")).unwrap();
+        fs::remove_file(guest.at("/run/x")).unwrap();
+        guest.write("/usr/sbin/handoff-agent", &fs::read(agent()).unwrap(), 0o755);
+        // The shipped one needs none.
+        let libraries = Command::new("ldd").arg(agent()).output().unwrap();
+        for path in String::from_utf8(libraries.stdout).unwrap().split_whitespace().filter(|word| word.starts_with('/'))
+        {
+            guest.write(path, &fs::read(path).unwrap(), 0o755);
+        }
+        Some(Machine { guest })
+    }
+
+    /// One boot: these lines of arguments one after the other. Gives the system calls of each, and what it said.
+    fn boot(&self, lines: &[&str]) -> Vec<(Vec<String>, String)> {
+        let mut script =
+            "set -e; cd \"$0\"; mount --bind . .; cd \"$0\"; mount -t proc proc proc; mount -t tmpfs tmpfs run\n\
+            for device in null urandom; do mount --bind /dev/$device dev/$device; done\n"
+                .to_owned();
+        for (number, line) in lines.iter().enumerate() {
+            let strace =
+                format!("strace -f -qq -y -s 200 -e signal=none -o ../trace-{number} -e 'trace={KINDS}' chroot .");
+            script += &format!("{strace} /usr/sbin/handoff-agent {line} >../out-{number} 2>&1\n");
+        }
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "--uts", "--net", "--ipc", "sh", "-c", &script]).arg(self.guest.root());
+        let run = proof::run(&mut command);
+        let text = |name: String| fs::read_to_string(self.guest.beside(&name)).unwrap_or_default();
+        let said: Vec<String> = (0..lines.len()).map(|number| text(format!("out-{number}"))).collect();
+        assert_eq!(run.code, Some(0), "{}{}{said:?}", run.out, run.err);
+        let calls = |number| text(format!("trace-{number}")).lines().map(str::to_owned).collect();
+        said.into_iter().enumerate().map(|(number, said)| (calls(number), said)).collect()
+    }
+}
+
+/// Whether it is about a file of this boot, in memory.
+fn is_of_this_boot(call: &str) -> bool {
+    let path = call.split('"').nth(1).unwrap_or(call);
+    path == "/run/handoff" || path.starts_with("/run/handoff/") || call.contains("/run/handoff/") && !call.contains('"')
+}
+
+#[test]
+fn a_boot_with_the_same_settings_writes_nothing_but_the_status_in_memory() {
+    let Some(machine) = Machine::new("a_boot_with_the_same_settings_writes_nothing_but_the_status_in_memory") else {
+        return;
+    };
+    let guest = &machine.guest;
+    let mut class: Value = serde_json::from_str(&guest.read("/usr/lib/handoff/class.json")).unwrap();
+    class["policy"]["sources"] = json!(["file:/settings.img"]);
+    class["policy"]["wait_seconds"] = json!(0);
+    guest.write("/usr/lib/handoff/class.json", class.to_string().as_bytes(), 0o644);
+    let judge = "handoff-ready.service";
+    guest.link(
+        &format!("/etc/systemd/system/multi-user.target.wants/{judge}"),
+        &format!("/usr/lib/systemd/system/{judge}"),
+    );
+    guest.offer(SETTINGS);
+    fs::copy(guest.beside("settings.img"), guest.at("/settings.img")).unwrap();
+
+    let first = machine.boot(&["boot", "ready"]);
+    assert!(first[0].1.contains("generation 1, on trial"), "{}", first[0].1);
+    assert!(first[1].1.contains("is over: it is the last good one now"), "{}", first[1].1);
+    for (calls, said) in &first {
+        assert!(
+            calls.iter().any(|call| changes_something(call) && !is_of_this_boot(call)),
+            "the writes are seen: {said}"
+        );
+    }
+    assert!(guest.read("/var/lib/handoff/state.json").contains("\"standing\": \"good\""));
+
+    let before = guest.picture();
+    let by_hand = ["status", "log", "log 1", "plan --diff", "plan --against 1", "apply", "rollback 1"];
+    for boot in [&["boot", "ready"][..], &["boot --pid1", "boot", "ready"]] {
+        let lines = [boot, &by_hand].concat();
+        for ((calls, said), line) in machine.boot(&lines).into_iter().zip(&lines) {
+            let told = match *line {
+                "boot" | "boot --pid1" | "apply" | "rollback 1" => "nothing to do: lb-eu-1 serial",
+                "ready" => "handoff: ready after",
+                _ => "",
+            };
+            // After PID 1 the service says nothing.
+            let silent = line == &"boot" && boot.len() == 3;
+            assert!(said.contains(told) || silent, "{line}: {said}");
+            assert!(
+                !calls.is_empty() && calls.iter().any(|call| call.contains("/var/lib/handoff")) || silent,
+                "{line}"
+            );
+            for call in calls.iter().filter(|call| changes_something(call) && !is_of_this_boot(call)) {
+                // The kernel's log is in memory, and missing here.
+                assert!(call.contains("\"/dev/kmsg\""), "{line}: {call}");
+            }
+            assert_untouched(&before, &guest.picture(), line);
+        }
+    }
+}

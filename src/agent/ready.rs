@@ -208,14 +208,20 @@ fn line(ready: &Ready, look_at: &str) -> String {
 
 /// Puts it into the status of this boot, as that is now. Without one there is nothing to put it into.
 fn note(root: &Root, ready: Ready, err: &mut dyn Write) -> Result<()> {
-    let Some(bytes) = root.read(&GuestPath::of(STATUS_PATH))? else { return Ok(()) };
-    match Status::from_json(&bytes) {
-        Ok(status) => platform::write_status(&Status { ready: Some(ready), ..status }.to_json()),
-        Err(error) => {
-            warn(err, &[error.to_string()]);
-            Ok(())
-        }
+    let path = GuestPath::of(STATUS_PATH);
+    if root.node(&path)?.is_none() {
+        return Ok(());
     }
+    platform::update_status(&mut || {
+        let Some(bytes) = root.read(&path)? else { return Ok(None) };
+        match Status::from_json(&bytes) {
+            Ok(status) => Ok(Some(Status { ready: Some(ready.clone()), ..status }.to_json())),
+            Err(error) => {
+                warn(err, &[error.to_string()]);
+                Ok(None)
+            }
+        }
+    })
 }
 
 #[cfg(test)]

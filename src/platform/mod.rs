@@ -24,7 +24,7 @@ pub use process::ask_to_end;
 pub use process::{console, is_same_file, is_systemd, own_group, run_with_deadline, secure_start, wait_forever};
 pub use running::{
     PreparedRoot, entropy, is_networkd_running, live, log_to_kernel, read_init, rename_interface, set_hostname,
-    write_init, write_status,
+    update_status, write_init, write_status,
 };
 pub use sandbox::{Act, Ending, MAX_OUTPUT, Ran, run_in_sandbox};
 

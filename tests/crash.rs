@@ -11,7 +11,7 @@ mod proof;
 
 use handoff::commit;
 use handoff::root::Root;
-use proof::{Guest, Picture, agent, differing, has, picture};
+use proof::{Guest, agent, has, picture, same};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
@@ -62,21 +62,6 @@ fn copy(from: &Path, to: &Path) {
     let _ = fs::remove_dir_all(to);
     let output = Command::new("cp").arg("-a").arg(from).arg(to).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-}
-
-/// Whether two guests are the same, memory and all, but for the times that are written in it.
-fn same(one: &Picture, other: &Picture) -> Result<(), Vec<String>> {
-    let aside = |path: &String| path == "/etc/.pwd.lock" || path == "/var/lib/handoff/state.json";
-    let paths: Vec<String> = differing(one, other).into_iter().filter(|path| !aside(path)).collect();
-    let generation = |picture: &Picture| {
-        let state = picture.get("/var/lib/handoff/state.json").map(|state| state.text()).unwrap_or("{}".into());
-        let mut state: serde_json::Value = serde_json::from_str(&state).unwrap();
-        for committed in state["history"].as_object_mut().into_iter().flat_map(|history| history.values_mut()) {
-            committed["time"] = 0.into();
-        }
-        state
-    };
-    if generation(one) == generation(other) && paths.is_empty() { Ok(()) } else { Err(paths) }
 }
 
 /// Kills the change of `before` (a guest with its settings applied) by `settings` at many points.

@@ -57,6 +57,17 @@ impl Image {
         self.dir.join("initrd")
     }
 
+    /// The files of a kernel module and of all that it needs, in an order in which they can be loaded.
+    pub fn find_modules(&self, name: &str) -> Vec<PathBuf> {
+        let list = find_file(&self.root().join("usr/lib/modules"), "modules.dep").unwrap();
+        let (directory, list) = (list.parent().unwrap(), std::fs::read_to_string(&list).unwrap());
+        let line = list.lines().find(|line| line.contains(&format!("/{name}.ko:")));
+        let line = line.unwrap_or_else(|| panic!("the image has no module {name}; see tests/image/modules"));
+        let (module, needed) = line.split_once(':').unwrap();
+        // Each stands before those that it needs itself.
+        needed.split_whitespace().rev().chain([module]).map(|file| directory.join(file)).collect()
+    }
+
     /// The file of a kernel module by its name, without `.ko`, where the image has it.
     pub fn find_module(&self, name: &str) -> Option<PathBuf> {
         find_file(&self.root().join("usr/lib/modules"), &format!("{name}.ko"))

@@ -26,4 +26,4 @@ pub use root_disk::RootDisk;
 pub use scratch::{Scratch, SshKey};
 pub use settings::{handoff, pack, trusted_line};
 pub use tiny::TinyRoot;
-pub use tool::{program, repository, run};
+pub use tool::{find, program, repository, run, target_dir};

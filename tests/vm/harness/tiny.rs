@@ -83,6 +83,11 @@ impl TinyRoot {
         tree::write(&self.root, &Layer::new().file(path, 0o755, format!("#!/bin/sh\n{script}")), None);
     }
 
+    /// Adds a file.
+    pub fn file(&self, path: &str, content: impl AsRef<[u8]>) {
+        tree::write(&self.root, &Layer::new().file(path, 0o644, content), None);
+    }
+
     /// A machine that runs the agent as PID 1 on this root. Its deadline, disks and the rest are the caller's to set.
     pub fn builder(&self, image: &Image, name: &str) -> Builder {
         self.builder_with_init(image, name, "/usr/sbin/handoff-agent")

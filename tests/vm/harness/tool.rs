@@ -4,15 +4,19 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 /// Where Debian keeps each program, for the message about a missing one.
-const PACKAGES: [(&str, &str); 16] = [
+const PACKAGES: [(&str, &str); 22] = [
+    ("btrfs", "btrfs-progs"),
     ("cp", "coreutils"),
     ("cpio", "cpio"),
     ("debugfs", "e2fsprogs"),
     ("e2fsck", "e2fsprogs"),
     ("genisoimage", "genisoimage"),
     ("mcopy", "mtools"),
+    ("mkfs.btrfs", "btrfs-progs"),
     ("mkfs.vfat", "dosfstools"),
+    ("mkfs.xfs", "xfsprogs"),
     ("mmdebstrap", "mmdebstrap"),
+    ("mount", "mount"),
     ("qemu-system-x86_64", "qemu-system-x86"),
     ("setpriv", "util-linux"),
     ("ssh", "openssh-client"),
@@ -20,6 +24,8 @@ const PACKAGES: [(&str, &str); 16] = [
     ("systemd-nspawn", "systemd-container"),
     ("timeout", "coreutils"),
     ("busybox", "busybox-static"),
+    ("umount", "mount"),
+    ("xfs_repair", "xfsprogs"),
     ("xorriso", "xorriso"),
 ];
 

@@ -1,0 +1,136 @@
+//! The moments at which the power goes: at each boundary, and at random between two.
+
+use super::log::{Boundary, Entry, SECTOR};
+use std::collections::BTreeSet;
+
+/// A source of numbers that look random, the same ones for the same seed (SplitMix64).
+#[derive(Debug)]
+pub struct Dice(pub u64);
+
+impl Dice {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut bits = self.0;
+        bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        bits ^ (bits >> 31)
+    }
+
+    /// A number below this one, which is not 0.
+    fn below(&mut self, end: usize) -> usize {
+        (self.next() % end as u64) as usize
+    }
+}
+
+/// What a power loss leaves of one write: all of it, or some of its units of so many sectors.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub struct Kept {
+    pub entry: usize,
+    pub unit: usize,
+    pub torn: Option<Vec<bool>>,
+}
+
+impl Kept {
+    /// All of it.
+    pub fn whole(entry: usize) -> Self {
+        Kept { entry, unit: 8, torn: None }
+    }
+
+    /// Whether this unit of it reached the disk.
+    pub fn holds(&self, unit: usize) -> bool {
+        self.torn.as_ref().is_none_or(|torn| torn[unit])
+    }
+}
+
+/// One moment: a boundary, and what of the writes in flight after it reached the disk as well.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub struct Point {
+    pub boundary: usize,
+    pub kept: Vec<Kept>,
+}
+
+/// Different random points, in the order of their boundaries. Four of five are in `busy`, where the commit is.
+pub fn random(
+    entries: &[Entry],
+    boundaries: &[Boundary],
+    busy: std::ops::Range<usize>,
+    unit: usize,
+    count: usize,
+    dice: &mut Dice,
+) -> BTreeSet<Point> {
+    // A boundary counts by what is in flight after it: more writes, more that can happen.
+    let tickets = |range: std::ops::Range<usize>| -> Vec<usize> {
+        range.flat_map(|number| vec![number; boundaries[number].in_flight.len().min(8)]).collect()
+    };
+    let (anywhere, within) = (tickets(0..boundaries.len()), tickets(busy));
+    let mut points = BTreeSet::new();
+    for _ in 0..count * 20 {
+        if points.len() == count {
+            break;
+        }
+        let tickets = if dice.below(5) == 0 || within.is_empty() { &anywhere } else { &within };
+        let boundary = tickets[dice.below(tickets.len())];
+        let kept = subset(entries, &boundaries[boundary].in_flight, unit, dice);
+        points.insert(Point { boundary, kept });
+    }
+    points
+}
+
+/// Some of the writes in flight, now and then one of them torn.
+fn subset(entries: &[Entry], in_flight: &[usize], unit: usize, dice: &mut Dice) -> Vec<Kept> {
+    let one = dice.below(in_flight.len());
+    let mut kept: Vec<Kept> = match dice.below(4) {
+        0 => in_flight[..=one].iter().copied().map(Kept::whole).collect(),
+        1 => in_flight.iter().filter(|entry| **entry != in_flight[one]).copied().map(Kept::whole).collect(),
+        _ => {
+            let share = 1 + dice.below(7);
+            in_flight.iter().filter(|_| dice.below(8) < share).copied().map(Kept::whole).collect()
+        }
+    };
+    if !kept.is_empty() && dice.below(3) == 0 {
+        let torn = dice.below(kept.len());
+        if let Entry::Write { bytes, .. } = &entries[kept[torn].entry] {
+            let units = bytes.len().div_ceil(unit * SECTOR);
+            let cut = dice.below(units);
+            let halves = dice.below(3);
+            kept[torn].unit = unit;
+            kept[torn].torn = Some(
+                (0..units)
+                    .map(|number| match halves {
+                        0 => number < cut,
+                        1 => number >= cut,
+                        _ => dice.below(2) == 0,
+                    })
+                    .collect(),
+            );
+        }
+    }
+    kept
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log;
+
+    #[test]
+    fn points_are_different_and_those_of_one_seed_are_the_same_and_hold_nothing_else_than_what_is_in_flight() {
+        let write = |sector| Entry::Write { sector, bytes: 0..8 * SECTOR, through: false };
+        let mut entries: Vec<Entry> = (0..4).map(write).collect();
+        entries.push(Entry::Flush);
+        entries.extend((5..9).map(write));
+        let boundaries = log::boundaries(&entries);
+        let draw = |seed| random(&entries, &boundaries, 1..2, 1, 60, &mut Dice(seed));
+        let points = draw(7);
+        assert_eq!(points, draw(7));
+        assert_ne!(points, draw(8));
+        assert_eq!(points.len(), 60);
+        assert!(points.iter().filter(|point| point.boundary == 1).count() > 30);
+        assert!(points.iter().any(|point| point.boundary == 0));
+        assert!(points.iter().flat_map(|point| &point.kept).any(|kept| kept.torn.is_some()));
+        for point in &points {
+            let in_flight = &boundaries[point.boundary].in_flight;
+            assert!(point.kept.iter().all(|kept| in_flight.contains(&kept.entry)), "{point:?}");
+        }
+    }
+}

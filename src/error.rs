@@ -21,9 +21,11 @@ pub enum Class {
     /// Settings were found and are not trusted: unsigned, not signed by a trusted key, damaged, replayed, or for another
     /// machine. Exit code 11.
     NotVerified,
-    /// Settings are trusted, and say something that cannot be. Exit code 12.
+    /// Settings are trusted, and say something that cannot be: nowhere, or not with this class and image, like a unit or a
+    /// shell that is not there. So does a class that is broken. Another text is needed. Exit code 12.
     Invalid,
-    /// Settings could not be applied. Nothing was changed. Exit code 13.
+    /// Settings say what can be, and the guest would not take them: its disk, its files, its image as a whole. Nothing was
+    /// changed. The same text may be taken once that is mended. Exit code 13.
     NotApplied,
     /// The guest runs on the last good settings instead of the ones it was offered. Exit code 14.
     LastGood,

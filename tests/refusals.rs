@@ -307,7 +307,7 @@ fn settings_that_say_what_cannot_be_are_refused_with_their_place() {
 fn a_service_that_the_image_has_not_is_refused() {
     let guest = Guest::debian();
     let settings = r#"{ "version": 1, "services": [ { "name": "haprox", "enabled": true } ] }"#;
-    refuses_settings(&guest, settings, 13, &["haprox", "did you mean haproxy"]);
+    refuses_settings(&guest, settings, 12, &["haprox", "did you mean haproxy"]);
 }
 
 /// A guest with a directory beside it that nobody may reach from inside.

@@ -39,6 +39,11 @@ fn settings(serial: u32, mode: &str, change: &str) -> String {
     )
 }
 
+/// Whether it holds random letters, which are any two letters now and then: the host keys, which no secret is near.
+fn is_random(path: &str) -> bool {
+    path.starts_with("/etc/ssh/")
+}
+
 fn assert_silent(run: &Run, what: &str) {
     for secret in SECRETS.iter().chain(&["Zq"]) {
         assert!(
@@ -78,7 +83,7 @@ fn a_secret_is_nowhere_but_where_root_looks_for_it() {
     // The memory of the agent, and each file that somebody else than root may read.
     for (path, thing) in guest.picture() {
         let text = String::from_utf8_lossy(&thing.content).into_owned();
-        let told = text.contains("Zq");
+        let told = text.contains("Zq") && !is_random(&path);
         let memory = path.starts_with("/var/lib/handoff/");
         let whole = path.ends_with("/settings.json") || path.starts_with("/var/lib/handoff/objects/");
         assert!(!told || !memory || whole, "{path} remembers a secret");
@@ -164,7 +169,7 @@ fn what_a_killed_agent_leaves_does_not_tell_secrets() {
         let killed = run(strace.arg(agent()).arg("--root").arg(guest.root()).args(["--source", &source, "apply"]));
         assert_silent(&killed, "a run that was killed");
         for (path, thing) in guest.picture() {
-            let told = String::from_utf8_lossy(&thing.content).contains("Zq");
+            let told = String::from_utf8_lossy(&thing.content).contains("Zq") && !is_random(&path);
             if path.ends_with("/journal.json") {
                 journals += 1;
                 assert!(!told, "the journal tells a secret");

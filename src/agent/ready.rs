@@ -33,11 +33,7 @@ fn probes_of(root: &Root, class: &Class, state: &State) -> Result<Option<(Vec<Pr
     let number = |port: &PortOf| {
         resolved.port(port).ok_or_else(|| {
             let problem = "the class asks at the port of a field that has no value";
-            Error::no_settings(
-                "ready",
-                problem,
-                "apply settings that give the field, or give it a default in the class",
-            )
+            Error::invalid("ready", problem, "apply settings that give the field, or give it a default in the class")
         })
     };
     let probe = |declared: &Declared| {

@@ -70,7 +70,7 @@ fn one(context: &Context<'_>, units: &Units<'_>, desired: &mut Desired, service:
 fn missing(units: &Units<'_>, name: &str) -> Result<Error> {
     let stem = name.strip_suffix(".service").unwrap_or(name);
     if units.base.kind(&GuestPath::parse(&format!("/etc/init.d/{stem}"))?)?.is_some() {
-        return Ok(Error::not_applied(
+        return Ok(Error::invalid(
             format_args!("service `{name}`"),
             "is a script in /etc/init.d without a unit",
             "give it a unit file in the image",
@@ -81,7 +81,7 @@ fn missing(units: &Units<'_>, name: &str) -> Result<Error> {
         true => "install it in the image, or correct the name".to_owned(),
         false => format!("did you mean {}?", like.join(", ")),
     };
-    Ok(Error::not_applied(format_args!("service `{name}`"), "the image has no such unit", remedy))
+    Ok(Error::invalid(format_args!("service `{name}`"), "the image has no such unit", remedy))
 }
 
 struct Enabling<'a> {
@@ -96,8 +96,7 @@ impl Enabling<'_> {
         if self.seen.len() >= MAX_ALSO || !self.seen.insert(name.to_owned()) {
             return Ok(());
         }
-        let refuse =
-            |problem: &str, remedy: &str| Error::not_applied(format_args!("service `{name}`"), problem, remedy);
+        let refuse = |problem: &str, remedy: &str| Error::invalid(format_args!("service `{name}`"), problem, remedy);
         let found = self.units.find(name)?;
         if found.masked_by_image {
             return match asked {
@@ -164,7 +163,7 @@ impl Enabling<'_> {
                 };
                 if parts.is_template() && Parts::of(&other).is_some_and(|other| !other.is_template()) {
                     if asked {
-                        return Err(Error::not_applied(
+                        return Err(Error::invalid(
                             format_args!("service `{}`", unit.name),
                             "is a template without a default instance",
                             "name an instance, like getty@tty1.service",

@@ -141,7 +141,10 @@ fn what_cannot_be_is_an_error_with_a_remedy() {
     assert!(error("static").contains("is static"));
     assert!(error("vendor-masked").contains("masked by the image"));
     let no_init = Tree::new().with("/sbin/init", "");
-    assert!(render(&no_init, service("haproxy", Some(true), false)).unwrap_err().problem().contains("no init"));
+    let no_init = render(&no_init, service("haproxy", Some(true), false)).unwrap_err();
+    assert!(no_init.problem().contains("no init"));
+    // Other settings help against the one, and another image alone against the other.
+    assert_eq!((old.class(), no_init.class()), (crate::Class::Invalid, crate::Class::NotApplied));
 }
 
 #[test]

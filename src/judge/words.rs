@@ -1,7 +1,6 @@
 //! The words of a checker, made fit for an error: its last lines, without secrets.
 
 use crate::error::one_line;
-use std::collections::BTreeSet;
 
 /// The most bytes of them that are told.
 const MAX_WORDS: usize = 500;
@@ -40,32 +39,71 @@ fn shortened(line: &str) -> String {
 }
 
 /// The text with the bytes of secrets masked. A secret of several lines is looked for line by line, too.
+///
+/// There may be a mebibyte of secrets, and far less text. So the pieces of the secrets are looked up in the text, and the time
+/// grows with the secrets' length alone.
 fn masked(text: &[u8], secrets: &[&str]) -> Vec<u8> {
     let whole_and_lines = secrets.iter().flat_map(|secret| std::iter::once(*secret).chain(secret.lines()));
-    let secrets: BTreeSet<&[u8]> =
-        whole_and_lines.map(|part| part.trim().as_bytes()).filter(|part| part.len() >= SHORTEST).collect();
-    let short: Vec<&[u8]> = secrets.iter().copied().filter(|secret| secret.len() < PIECE).collect();
-    let pieces: BTreeSet<&[u8]> = secrets.iter().flat_map(|secret| secret.windows(PIECE)).collect();
+    let parts = whole_and_lines.map(|part| part.trim().as_bytes()).filter(|part| part.len() >= SHORTEST);
+    let mut lengths: Vec<Pieces> = (SHORTEST..=PIECE).map(|length| Pieces::of(text, length)).collect();
+    for part in parts {
+        let Some(pieces) = lengths.get_mut(part.len().min(PIECE).saturating_sub(SHORTEST)) else { continue };
+        part.windows(pieces.length).for_each(|piece| pieces.mark(piece));
+    }
     let mut masked = Vec::with_capacity(text.len());
     // Up to where the text is secret.
     let mut hidden = 0;
     for (at, byte) in text.iter().enumerate() {
         let rest = text.get(at..).unwrap_or_default();
-        let found = match rest.get(..PIECE).is_some_and(|piece| pieces.contains(piece)) {
-            true => Some(PIECE),
-            false => short.iter().find(|secret| rest.starts_with(secret)).map(|secret| secret.len()),
-        };
-        if let Some(length) = found {
+        // The longest first.
+        let found = lengths.iter().rev().find(|pieces| rest.get(..pieces.length).is_some_and(|p| pieces.is_marked(p)));
+        if let Some(pieces) = found {
             if hidden <= at {
                 masked.extend_from_slice(MASK);
             }
-            hidden = hidden.max(at + length);
+            hidden = hidden.max(at + pieces.length);
         }
         if at >= hidden {
             masked.push(*byte);
         }
     }
     masked
+}
+
+/// All that stands in a text in a row of so many bytes, and which of it is secret.
+struct Pieces {
+    length: usize,
+    /// In order, each once.
+    pieces: Vec<(u64, bool)>,
+}
+
+impl Pieces {
+    /// `length` is at most eight.
+    fn of(text: &[u8], length: usize) -> Self {
+        let mut pieces: Vec<(u64, bool)> = text.windows(length).map(|piece| (code(piece), false)).collect();
+        pieces.sort_unstable();
+        pieces.dedup();
+        Pieces { length, pieces }
+    }
+
+    fn find(&self, piece: &[u8]) -> Option<usize> {
+        self.pieces.binary_search_by_key(&code(piece), |(code, _)| *code).ok()
+    }
+
+    fn mark(&mut self, piece: &[u8]) {
+        if let Some((_, marked)) = self.find(piece).and_then(|at| self.pieces.get_mut(at)) {
+            *marked = true;
+        }
+    }
+
+    fn is_marked(&self, piece: &[u8]) -> bool {
+        self.find(piece).and_then(|at| self.pieces.get(at)).is_some_and(|(_, marked)| *marked)
+    }
+}
+
+/// The bytes as a number, different for different bytes of the same length.
+fn code(piece: &[u8]) -> u64 {
+    piece.iter().fold(0, |code, byte| code << 8 | u64::from(*byte))
 }
 
 #[cfg(test)]
@@ -95,6 +133,29 @@ mod tests {
         // Three bytes are in every text.
         assert_eq!(words(b"abc", &secrets), "abc");
         assert_eq!(words(b"nothing of it", &secrets), "nothing of it");
+    }
+
+    #[test]
+    fn of_two_secrets_that_begin_alike_the_longer_one_is_masked() {
+        assert_eq!(words(b"is hunter2!", &["hunt", "hunter2"]), "is <secret>!");
+    }
+
+    #[test]
+    fn a_mebibyte_of_secrets_is_masked_in_time() {
+        // Of all lengths: a long one, many short ones, and one of many short lines.
+        let number = |n: u32| n.wrapping_mul(2_654_435_761);
+        let long: String = (0..30_000).map(|n| format!("{:08x}", number(n))).collect();
+        let short: Vec<String> = (0..60_000).map(|n| format!("{:06x}", number(n) >> 8)).collect();
+        let lines: String = (0..60_000).map(|n| format!("{:05x}\n", number(n) >> 12)).collect();
+        let mut secrets: Vec<&str> = short.iter().map(String::as_str).collect();
+        secrets.extend([long.as_str(), lines.as_str()]);
+        assert!(secrets.iter().map(|secret| secret.len()).sum::<usize>() > 950_000);
+        let mut text = "nothing here\n".repeat(5000).into_bytes();
+        text.extend_from_slice(format!("wrong: {} and {}!\n", &long[4000..4020], short[777]).as_bytes());
+        let begun = std::time::Instant::now();
+        let told = words(&text, &secrets);
+        assert!(told.ends_with("wrong: <secret> and <secret>!"), "{told}");
+        assert!(begun.elapsed().as_secs() < 30, "{:?}", begun.elapsed());
     }
 
     #[test]

@@ -161,6 +161,30 @@ fn little_memory_is_enough_for_large_settings() {
     }
 }
 
+#[test]
+fn many_large_files_of_a_user_cost_little_memory() {
+    let test = "many_large_files_of_a_user_cost_little_memory";
+    if !has("strace", test) || !proof::is_root() {
+        return;
+    }
+    let guest = Guest::debian();
+    let files: Vec<Value> =
+        (0..20).map(|n| json!({ "path": format!("/srv/app/{n}.conf"), "content": "ours\n" })).collect();
+    let settings = json!({ "version": 1, "hostname": "large", "files": files }).to_string();
+    fs::create_dir_all(guest.at("/srv/app")).unwrap();
+    guest.own("/srv/app", 1000, 1000);
+    for n in 0..20 {
+        guest.write(&format!("/srv/app/{n}.conf"), &vec![b'x'; 8 << 20], 0o644);
+    }
+    let source = guest.offer(&settings);
+    for command in ["plan", "apply", "apply"] {
+        let kib = peak(&guest, &["--source", &source, command]);
+        println!("{command} beside 160 MiB of a user's: {kib} KiB at most");
+        assert!(kib <= 40 << 10, "{command} took {kib} KiB");
+    }
+    assert_eq!(guest.read("/etc/hostname"), "large\n");
+}
+
 /// The system calls of a run of the agent, one a line, of these kinds.
 fn calls(guest: &Guest, kinds: &str, arguments: &[&str]) -> Vec<String> {
     let trace = guest.beside("trace");

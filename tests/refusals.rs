@@ -4,6 +4,8 @@
 #![cfg(feature = "operator")]
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::print_stdout, clippy::unwrap_used)]
 
+#[path = "refusals/changing.rs"]
+mod changing;
 mod proof;
 
 use handoff::Class;

@@ -30,8 +30,7 @@ pub fn read(bytes: &[u8], format: &Format) -> Result<Node> {
         return Err(whole(place, &"begins with a byte order mark", &"save the file as UTF-8 without one"));
     }
     let raw: &RawValue = serde_json::from_str(text).map_err(|error| {
-        let text = error.to_string();
-        let problem = text.rsplit_once(" at line ").map_or(text.as_str(), |(problem, _)| problem);
+        let problem = problem(&error.to_string());
         let place = Place { line: error.line().max(1), column: error.column().max(1) };
         whole(place, &format_args!("is not JSON: {problem}"), &"mend the text there")
     })?;
@@ -39,6 +38,21 @@ pub fn read(bytes: &[u8], format: &Format) -> Result<Node> {
     let node = JsonReader { start: text.as_ptr().addr(), cursor: Cursor::new(text), shape }.node(raw, "", 1)?;
     node.check_shape(format)?;
     Ok(node)
+}
+
+/// What serde_json says is wrong, in plain words where it has none.
+fn problem(text: &str) -> String {
+    let said = text.rsplit_once(" at line ").map_or(text, |(said, _)| said);
+    let plain = match said {
+        said if said.starts_with("EOF ") => "it ends in the middle",
+        "expected value" | "expected ident" => "a value is expected",
+        "trailing characters" => "more comes after its end",
+        "trailing comma" => "a comma stands before a closing bracket",
+        "recursion limit exceeded" => "it is nested too deep",
+        said if said.starts_with("control character") => "a line end or control character stands in a text",
+        said => said,
+    };
+    plain.to_owned()
 }
 
 /// Turns byte offsets that only grow into places, in one pass over the text.

@@ -8,6 +8,10 @@ use crate::guest::{GuestPath, Kind, Node, Owner};
 use crate::trust::Digest;
 use std::collections::{BTreeMap, BTreeSet};
 
+/// The most bytes of a file in reach of users that is not as the settings left it. It is kept in memory and on the disk until
+/// it is forgotten, and one user may plant as many of them as the settings have paths there.
+const MAX_PLANTED: usize = 128 << 10;
+
 /// What [`difference`] finds.
 #[derive(Debug, Default)]
 pub(super) struct Difference {
@@ -161,6 +165,7 @@ impl Work<'_> {
 
     fn try_path(&mut self, path: &GuestPath, want: &Want<'_>) -> Result<()> {
         let now = self.situation.guest.node(path)?;
+        self.check_planted(path, now.as_ref(), want)?;
         match want {
             Want::Parent { ours } => self.parent(path, now, *ours),
             Want::Entry(entry) => {
@@ -194,6 +199,28 @@ impl Work<'_> {
                 self.change(path, now, node.clone(), secret)
             }
         }
+    }
+
+    /// Refuses a large file that a user may have put there, whose content would have to be kept.
+    fn check_planted(&self, path: &GuestPath, now: Option<&Node>, want: &Want<'_>) -> Result<()> {
+        let Some(Node::File(file)) = now else { return Ok(()) };
+        if file.content.len() <= MAX_PLANTED || !self.situation.compare_owners {
+            return Ok(());
+        }
+        let sha256 = |trace: &Trace| match trace {
+            Trace::File { sha256, .. } => Some(sha256.clone()),
+            _ => None,
+        };
+        let is_wanted =
+            matches!(want, Want::Entry(Entry { node: Some(Node::File(wanted)), .. }) if wanted.content == file.content);
+        let ours = self.situation.previous.owned.get(path).and_then(|owned| sha256(&owned.ours));
+        if is_wanted || (ours.is_some() && ours == sha256(&Trace::of(now))) {
+            return Ok(());
+        }
+        if !self.situation.guest.is_in_reach_of_users(path) {
+            return Ok(());
+        }
+        Err(in_the_way(path, "is larger than 128 KiB, not what the settings put there, and in reach of users"))
     }
 
     /// Whether what stands at a path is what we put where nothing was, such as the parent of a file of the settings. It would

@@ -255,6 +255,35 @@ fn what_stands_in_the_way_is_an_error_except_in_a_users_territory() {
 }
 
 #[test]
+fn a_large_file_in_reach_of_users_is_kept_only_where_it_is_ours() {
+    let large = "x".repeat((128 << 10) + 1);
+    let (planted, ours) = ("/srv/of-user/planted", "/srv/of-user/ours");
+    let mut guest = Guest::new(Tree::new());
+    guest.tree.put(GuestPath::of("/srv"), Node::directory(0o755));
+    guest
+        .tree
+        .put(GuestPath::of("/srv/of-user"), Node::Directory { mode: 0o755, owner: Owner { uid: 1000, gid: 1000 } });
+    guest.tree.put(GuestPath::of("/srv/of-root"), Node::file(large.as_bytes(), 0o644));
+    guest.tree.put(GuestPath::of(planted), Node::file(large.as_bytes(), 0o644));
+    // The settings may put a large file there, change it and take it away.
+    let plan = guest.apply("1", &desired(&[(ours, &large), (planted, "a\n"), ("/srv/of-root", "a\n")]));
+    assert!(plan.warnings.len() == 1 && plan.warnings[0].contains(planted), "{:?}", plan.warnings);
+    assert_eq!(guest.text("/srv/of-root").unwrap(), "a\n");
+    assert_eq!(guest.text(ours).as_ref(), Some(&large));
+    let other = large.replace('x', "y");
+    guest.apply("2", &desired(&[(ours, &other)]));
+    assert_eq!(guest.text(ours).as_ref(), Some(&other));
+    assert_eq!(guest.text(planted).as_ref(), Some(&large));
+    guest.apply("3", &desired(&[]));
+    assert_eq!(guest.text(ours), None);
+    assert_eq!(guest.text("/srv/of-root").as_ref(), Some(&large));
+    // What fits is kept.
+    guest.tree.put(GuestPath::of(planted), Node::file(&large.as_bytes()[1..], 0o644));
+    guest.apply("4", &desired(&[(planted, "a\n")]));
+    assert_eq!(guest.text(planted).unwrap(), "a\n");
+}
+
+#[test]
 fn the_state_comes_last_of_the_writes_and_old_generations_go() {
     let mut guest = Guest::new(Tree::new());
     for number in 1..=8 {

@@ -122,8 +122,8 @@ mod tests {
             error("{\n \"a\" 1}"),
             "settings (line 2, column 6): is not JSON: expected `:`; mend the text there"
         );
-        assert!(error("{\"a\": 1").contains("is not JSON: EOF"));
-        assert!(error("{} {}").contains("is not JSON: trailing characters"));
+        assert!(error("{\"a\": 1").contains("is not JSON: it ends in the middle"));
+        assert!(error("{} {}").contains("is not JSON: more comes after its end"));
         assert!(error("").contains("is not JSON"));
         assert_eq!(
             error("\u{feff}{}"),

@@ -89,7 +89,7 @@ pub(super) fn earlier(root: &Root) -> Result<Option<Status>> {
     Ok(bytes.and_then(|bytes| Status::from_json(&bytes).ok()))
 }
 
-fn attempt(root: &Root, arguments: &Arguments, mode: Mode, err: &mut dyn Write) -> Result<Status> {
+pub(super) fn attempt(root: &Root, arguments: &Arguments, mode: Mode, err: &mut dyn Write) -> Result<Status> {
     if mode == Mode::Pid1 {
         let mounts = deferral::missing_mounts(root, &Class::load(root)?.volumes)?;
         if !mounts.is_empty() {
@@ -145,7 +145,11 @@ pub(super) fn refused(root: &Root, mode: Mode, error: &Error) -> Status {
     let code = error.class().exit_code();
     let (outcome, message) = match failure {
         Failure::Continue => {
-            (Outcome::Continued, format!("NOT APPLIED (code {code}): {error}; the boot goes on as the image is"))
+            let how = match state.generation {
+                0 => "as the image is".to_owned(),
+                _ => format!("with {}", subject(&state)),
+            };
+            (Outcome::Continued, format!("NOT APPLIED (code {code}): {error}; the boot goes on {how}"))
         }
         Failure::LastGood if state.generation > 0 && !trial::is_used_up(state.trial.as_ref(), policy.attempts) => {
             let subject = subject(&state);

@@ -187,8 +187,8 @@ pub(super) fn apply_offer(run: &mut Run<'_>, offer: &Offer, mode: Mode, err: &mu
         && mode == Mode::Hand
         && run.facts.live.as_ref().is_some_and(|live| live.init == Some(RunningInit::Systemd))
     {
-        // In a boot it looks by itself, later.
-        plan.pokes.push(Poke::Restart(trial::JUDGE.into()));
+        // In a boot it looks by itself, later. Here it has looked already, and runs on or has failed by that.
+        plan.pokes.extend([Poke::Restart(trial::JUDGE.into()), Poke::Start(trial::JUDGE.into())]);
     }
     let (number, changes) = (plan.steps.len(), changes(&plan));
     if mode == Mode::Stopped {

@@ -14,6 +14,8 @@ mod ready;
 mod status;
 mod stopped;
 mod trial;
+#[cfg(all(test, feature = "operator"))]
+mod trial_tests;
 
 pub use arguments::{Arguments, Command};
 pub use status::{Mode, Ready, ReadyState, STATUS_PATH, Status};

@@ -3,7 +3,7 @@
 use super::commands::{Run, recover, warn};
 use super::offer;
 use super::status::{Mode, Outcome, Ready, ReadyState, STATUS_PATH, Status, seconds, subject};
-use super::trial::{self, Event, Next};
+use super::trial::{self, Next};
 use crate::class::{Class, MAX_ATTEMPTS, PortOf, Probe as Declared, Resolved};
 use crate::commit::state::State;
 use crate::error::{Class as Failure, Error, Result, one_line};
@@ -70,18 +70,17 @@ pub(super) fn ready(root: &Root, err: &mut dyn Write) -> Result<u8> {
         }
         let is_ready = look.ready.state == ReadyState::Ready;
         let Some(trial) = state.trial else { return finish(root, look, went_back, err) };
-        if is_ready {
-            trial::record(root, &mut state, None)?;
-            trial::tell(
-                err,
-                &format!("handoff: the trial of {} is over: it is the last good one now", subject(&state)),
-            );
-            return finish(root, look, went_back, err);
-        }
+        let next = trial::judged(root, &mut state, trial, attempts, is_ready)?;
         let reason = look.ready.reason.clone().unwrap_or_default();
-        match trial::next(trial, attempts, Event::NotReady) {
-            Next::Again(again) => {
-                trial::record(root, &mut state, Some(again))?;
+        match next {
+            None => {
+                trial::tell(
+                    err,
+                    &format!("handoff: the trial of {} is over: it is the last good one now", subject(&state)),
+                );
+                return finish(root, look, went_back, err);
+            }
+            Some(Next::Again(_)) => {
                 let (waited, attempt) = (seconds(look.ready.milliseconds), trial.attempt);
                 trial::tell(
                     err,
@@ -92,7 +91,7 @@ pub(super) fn ready(root: &Root, err: &mut dyn Write) -> Result<u8> {
                 );
                 note(root, look.ready, err)?;
             }
-            Next::GoBack(good) => {
+            Some(Next::GoBack(good)) => {
                 let reason = format!("generation {generation} was not ready in {}: {reason}", trial::shown(attempts));
                 if let Err(error) = go_back(root, good, &reason, err) {
                     warn(err, &[error.to_string()]);
@@ -100,7 +99,7 @@ pub(super) fn ready(root: &Root, err: &mut dyn Write) -> Result<u8> {
                 }
                 went_back = true;
             }
-            Next::Stay => return finish(root, look, went_back, err),
+            Some(Next::Stay) => return finish(root, look, went_back, err),
         }
         ready::start_again(class.services.iter().map(|unit| unit.as_str()));
     }

@@ -150,7 +150,7 @@ fn offered(root: &Root, found: Found, err: &mut dyn Write) -> Result<Status> {
     result
 }
 
-fn attempt(root: &Root, found: Found, err: &mut dyn Write) -> Result<Status> {
+pub(super) fn attempt(root: &Root, found: Found, err: &mut dyn Write) -> Result<Status> {
     let mounts = deferral::missing_mounts(root, &Class::load(root)?.volumes)?;
     if !mounts.is_empty() {
         deferral::check_service(root, &mounts)?;

@@ -53,6 +53,29 @@ pub(super) fn next(trial: Trial, attempts: u32, event: Event) -> Next {
     }
 }
 
+/// What follows from a look at the appliance, written down as far as it is a matter of the trial alone. `None`: the trial is
+/// over, and the current generation is the last good one.
+///
+/// # Errors
+/// It cannot be written.
+pub(super) fn judged(
+    root: &Root,
+    state: &mut State,
+    trial: Trial,
+    attempts: u32,
+    is_ready: bool,
+) -> Result<Option<Next>> {
+    if is_ready {
+        record(root, state, None)?;
+        return Ok(None);
+    }
+    let next = next(trial, attempts, Event::NotReady);
+    if let Next::Again(again) = next {
+        record(root, state, Some(again))?;
+    }
+    Ok(Some(next))
+}
+
 /// Whether all attempts were in vain, and there was nothing to go back to.
 pub(super) fn is_used_up(trial: Option<&Trial>, attempts: u32) -> bool {
     trial.is_some_and(|trial| trial.good.is_none() && trial.attempt > attempts)

@@ -25,4 +25,6 @@ pub use engine::{Recovery, Report, commit, interrupted, recover};
 #[cfg(test)]
 mod engine_tests;
 #[cfg(test)]
+pub(crate) mod fuse;
+#[cfg(test)]
 mod hostile_tests;

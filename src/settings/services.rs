@@ -26,6 +26,12 @@ impl Service {
             masked: table.optional("masked", |at| at.boolean())?.unwrap_or(false),
             environment: table.list("environment", 256, |at| EnvironmentVariable::read(&at))?,
         };
+        if matches!(service.name.as_str(), "handoff.service" | "handoff-ready.service" | "handoff-stopped.service") {
+            return at.refuse(
+                "is a unit of this program",
+                "leave it out, because settings never change the program that reads them",
+            );
+        }
         if service.masked && service.enabled == Some(true) {
             return at
                 .refuse("is masked and enabled", "remove one of the two, because nothing starts a masked service");
@@ -62,5 +68,27 @@ impl EnvironmentVariable {
 impl std::fmt::Debug for EnvironmentVariable {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}=<secret>", self.name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::settings::Settings;
+    use crate::trust::{Blob, Clock, Requirement, TrustedKeys, verify};
+
+    #[test]
+    fn nobody_masks_what_judges_a_trial() {
+        let read = |name: &str| {
+            let text = format!(r#"{{"version": 1, "services": [{{"name": "{name}", "masked": true}}]}}"#);
+            let blob = Blob::new("test", text.into(), None).unwrap();
+            let clock = Clock { now: 0, floor: 0 };
+            let verified = verify("test", blob, Requirement::Nothing, &TrustedKeys::default(), None, clock).unwrap();
+            Settings::read(&verified).map(drop).map_err(|error| error.to_string())
+        };
+        for name in ["handoff", "handoff.service", "handoff-ready", "handoff-stopped"] {
+            let error = read(name).unwrap_err();
+            assert!(error.contains("services[0]") && error.contains("a unit of this program"), "{error}");
+        }
+        assert_eq!(read("handoff-other"), Ok(()));
     }
 }

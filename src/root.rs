@@ -6,7 +6,8 @@
 //!
 //! - the link itself belongs to a trusted owner, and
 //! - so does the directory it stands in, and nobody else can write there. The sticky bit counts as that, because in a sticky
-//!   directory a stranger cannot replace a name of ours; being writable by a trusted group does too.
+//!   directory a stranger cannot replace a name of ours, as long as it is the link's only one; being writable by a trusted group
+//!   does too.
 //!
 //! Trusted are user 0 and group 0; and, where this process is not root's, the user and group it runs as. The second rule is
 //! what makes the look and the step after it one: nobody who could change the link in between is left.
@@ -126,11 +127,11 @@ impl Root {
             }
             let stat = files::stat_at(here, &name).map_err(|error| unreadable(path, &name, error))?;
             match stat {
-                Some(Stat { kind: Kind::Link, owner, .. }) => {
+                Some(link @ Stat { kind: Kind::Link, .. }) => {
                     links = links.checked_sub(1).ok_or_else(|| {
                         Error::not_applied(path, "passes through more than 40 links", "remove the loop of links")
                     })?;
-                    self.trust_link(path, &name, owner, here)?;
+                    self.trust_link(path, &name, link, here)?;
                     let target = link_target(path, here, &name)?;
                     if target.starts_with('/') {
                         entered.clear();
@@ -165,11 +166,13 @@ impl Root {
     }
 
     /// Whether none but a trusted owner could have put this link here.
-    fn trust_link(&self, path: &GuestPath, name: &str, owner: Owner, directory: &OwnedFd) -> Result<()> {
+    fn trust_link(&self, path: &GuestPath, name: &str, link: Stat, directory: &OwnedFd) -> Result<()> {
+        let owner = link.owner;
         let stat = files::stat(directory).map_err(|error| unreadable(path, ".", error))?;
         let trusted_user = |uid: u32| uid == 0 || uid == self.caller.uid;
         let trusted_group = |gid: u32| gid == 0 || (self.caller.uid != 0 && gid == self.caller.gid);
-        let strangers_write = stat.mode & STICKY == 0
+        // A second name of a link of root's may be a stranger's work, where the kernel lets strangers give names.
+        let strangers_write = (stat.mode & STICKY == 0 || link.names > 1)
             && (stat.mode & 0o002 != 0 || (stat.mode & 0o020 != 0 && !trusted_group(stat.owner.gid)));
         if trusted_user(owner.uid) && trusted_user(stat.owner.uid) && !strangers_write {
             return Ok(());

@@ -189,6 +189,22 @@ fn who_else_can_write_in_its_directory_decides_about_a_link() {
 }
 
 #[test]
+fn a_second_name_of_a_link_is_no_link_of_roots_where_strangers_give_names() {
+    let scratch = Scratch::new();
+    scratch.file("data/name", "text");
+    symlink("data", scratch.at("link")).unwrap();
+    for (mode, trusted) in [(0o1777, false), (0o755, true)] {
+        let directory = format!("mode{mode:o}");
+        scratch.directory(&directory, mode);
+        // The other name is given without following, which a kernel may allow to anybody.
+        fs::hard_link(scratch.at("link"), scratch.at(&format!("{directory}/link"))).unwrap();
+        scratch.directory(&format!("{directory}/data"), 0o755);
+        scratch.file(&format!("{directory}/data/name"), "text");
+        assert_eq!(scratch.read(&format!("/{directory}/link/name")).is_ok(), trusted, "{mode:o}");
+    }
+}
+
+#[test]
 fn a_file_is_seen_with_its_mode_and_owner() {
     let scratch = Scratch::new();
     scratch.file("x", "text");

@@ -74,6 +74,29 @@ mod tests {
     }
 
     #[test]
+    fn a_link_that_a_user_has_planted_is_no_fault_of_the_settings() {
+        let scratch = tempfile::tempdir().unwrap();
+        let root = crate::root::Root::open(scratch.path()).unwrap();
+        if !root.compares_owners() {
+            return; // Owners cannot be set.
+        }
+        let home = scratch.path().join("home/ops");
+        std::fs::create_dir_all(&home).unwrap();
+        for (link, target) in [("one", "/var/lib/handoff"), ("two", "/proc"), ("three", "/etc/sudoers.d")] {
+            std::os::unix::fs::symlink(target, home.join(link)).unwrap();
+        }
+        let check = |name: &str| crate::render::check_path(&root, "files[0].path", &GuestPath::of(name));
+        assert!(check("/home/ops/one/x").is_err(), "a link of root's is followed, so what it leads to counts");
+        for (uid, path) in [(7, home.clone()), (7, home.join("one")), (0, home.join("two")), (7, home.join("three"))] {
+            std::os::unix::fs::lchown(path, Some(uid), None).unwrap();
+        }
+        for name in ["one", "two", "three"] {
+            assert!(check(&format!("/home/ops/{name}/x")).is_ok(), "{name}");
+        }
+        assert!(check("/var/lib/handoff/x").is_err());
+    }
+
+    #[test]
     fn an_unknown_owner_is_refused_with_its_place() {
         let bench = Bench::new(Tree::new().with("/etc/group", "adm:x:4:\n"));
         let files = vec![file("/a", "0644", "root"), file("/b", "0644", "ops")];

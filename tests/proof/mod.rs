@@ -92,6 +92,9 @@ impl Thing {
 /// A picture of a tree: each path from the root of the guest, and what is there.
 pub type Picture = BTreeMap<String, Thing>;
 
+/// Of larger files a picture has the size alone.
+const LARGE: u64 = 64 << 20;
+
 /// Takes a picture, following no link. The root itself is `/`.
 pub fn picture(root: &Path) -> Picture {
     let mut picture = Picture::new();
@@ -103,6 +106,8 @@ pub fn picture(root: &Path) -> Picture {
             ('d', Vec::new())
         } else if metadata.is_symlink() {
             ('l', fs::read_link(&path).unwrap().as_os_str().as_bytes().to_vec())
+        } else if metadata.is_file() && metadata.len() > LARGE {
+            ('f', metadata.len().to_be_bytes().to_vec())
         } else if metadata.is_file() {
             ('f', fs::read(&path).unwrap())
         } else {

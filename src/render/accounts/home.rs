@@ -46,7 +46,13 @@ pub(super) fn render(
         if made {
             check_path(context.guest, &format!("users[{index}].home"), &home)?;
         }
-        let there = context.guest.kind(&home)?;
+        let there = match context.guest.kind(&home) {
+            // What a user has put in the way is the planner's to leave out, and to tell.
+            Err(_) | Ok(Some(Kind::File | Kind::Link | Kind::Other)) if context.guest.is_in_reach_of_users(&home) => {
+                Some(Kind::Directory)
+            }
+            there => there?,
+        };
         let is_new = match there {
             None => true,
             // Made by us as the parent of a file of the settings, before there was such a user.
@@ -57,6 +63,10 @@ pub(super) fn render(
             _ if is_new => desired.seeded(home.clone(), Node::Directory { mode: database.defs.home_mode, owner })?,
             Some(Kind::Directory) => {}
             _ if keys.is_none() => continue,
+            None if context.guest.is_in_reach_of_users(&home) => {
+                desired.warnings.push(format!("{home}: is gone, and with it the place of the keys of {name}"));
+                continue;
+            }
             None => return Err(unfit("which does not exist")),
             Some(_) => return Err(unfit("which is not a directory")),
         }

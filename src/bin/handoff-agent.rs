@@ -8,6 +8,7 @@ fn main() -> ExitCode {
     if std::process::id() == 1 {
         handoff::handoff::pid1::run(arguments);
     }
+    handoff::platform::keep_files_private();
     let commands: Vec<_> = arguments.into_iter().skip(1).collect();
     if let Some(code) = handoff::handoff::supervise(&commands) {
         return ExitCode::from(code);

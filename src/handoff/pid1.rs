@@ -64,7 +64,8 @@ fn goes_on(code: i32) -> bool {
 /// Runs the agent itself with these arguments. `None` where it did not end in time, or not by itself.
 fn child(own: &Path, arguments: &[&str], deadline: Duration) -> Option<i32> {
     let mut command = Command::new(own);
-    command.args(arguments);
+    // The words of the kernel's command line that it does not know are in the environment. The init gets them, and needs them.
+    command.args(arguments).env_clear();
     match platform::run_with_deadline(&mut command, deadline) {
         Ok(status) => status.and_then(|status| status.code()),
         Err(error) => {

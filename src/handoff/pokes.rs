@@ -71,3 +71,16 @@ fn tool(path: &str, arguments: &[&str], end: Instant) -> Result<(), String> {
         Err(error) => Err(format!("{path}: {error}")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tool_finds_nothing_of_our_environment() {
+        assert!(std::env::var_os("CARGO_PKG_NAME").is_some());
+        let end = Instant::now() + DEADLINE;
+        assert_eq!(tool("/bin/sh", &["-c", r#"[ -z "$CARGO_PKG_NAME$HOME" ]"#], end), Ok(()));
+        assert!(tool("/bin/sh", &["-c", "exit 1"], end).is_err());
+    }
+}

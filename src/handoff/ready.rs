@@ -349,6 +349,14 @@ mod tests {
     }
 
     #[test]
+    fn a_command_finds_nothing_of_our_environment() {
+        assert!(std::env::var_os("CARGO_PKG_NAME").is_some());
+        let script = r#"[ -z "$CARGO_PKG_NAME$HOME" ] && [ "$LC_ALL" = C ]"#;
+        let words = Probe::Command(["/bin/sh", "-c", script].map(str::to_owned).to_vec());
+        assert_eq!(wait(&[words], Duration::from_secs(5)).map(drop), Ok(()));
+    }
+
+    #[test]
     fn a_status_line_is_read_and_nothing_else_is_taken_for_one() {
         assert_eq!(status_of(b"HTTP/1.0 204 No Content\r\n"), Some(204));
         assert_eq!(status_of(b"HTTP/1.1 200\n"), Some(200));

@@ -32,7 +32,7 @@ pub fn supervise(arguments: &[OsString]) -> Option<u8> {
 fn boot(own: &Path, arguments: &[OsString], deadline: Duration) -> u8 {
     let code = |first: &[&str], deadline: Duration| {
         let mut command = Command::new(own);
-        command.args(first).args(arguments.iter().skip(1));
+        command.args(first).args(arguments.iter().skip(1)).env_clear();
         match platform::run_with_deadline(&mut command, deadline) {
             Ok(status) => status.and_then(|status| u8::try_from(status.code()?).ok()),
             Err(error) => {
@@ -81,6 +81,14 @@ mod tests {
     fn the_code_of_the_child_and_the_options_are_handed_through() {
         let (_directory, path) = program(r#"[ "$*" = "boot --supervised --wait 3" ] && exit 12"#);
         assert_eq!(boot(&path, &words("boot --wait 3"), Duration::from_secs(20)), 12);
+    }
+
+    #[test]
+    fn the_child_finds_nothing_of_the_starters_environment() {
+        // Cargo sets this for its tests.
+        assert!(std::env::var_os("CARGO_PKG_NAME").is_some());
+        let (_directory, path) = program(r#"[ -z "$CARGO_PKG_NAME$HOME" ] && exit 12"#);
+        assert_eq!(boot(&path, &words("boot"), Duration::from_secs(20)), 12);
     }
 
     #[test]

@@ -4,6 +4,7 @@ pub mod files;
 mod process;
 mod running;
 mod sandbox;
+mod start;
 
 #[cfg(not(target_os = "linux"))]
 mod illumos;
@@ -21,12 +22,13 @@ pub use linux::{BlockEvents, Flush, open_drive};
 
 #[cfg(feature = "operator")]
 pub use process::ask_to_end;
-pub use process::{console, is_same_file, is_systemd, own_group, run_with_deadline, secure_start, wait_forever};
+pub use process::{console, is_same_file, is_systemd, own_group, run_with_deadline, wait_forever};
 pub use running::{
     PreparedRoot, entropy, is_networkd_running, live, log_to_kernel, read_init, rename_interface, set_hostname,
     update_status, write_init, write_status,
 };
 pub use sandbox::{Act, Ending, MAX_OUTPUT, Ran, run_in_sandbox};
+pub use start::{keep_files_private, secure_start};
 
 use nix::errno::Errno;
 use std::fs::{File, OpenOptions};

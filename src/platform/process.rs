@@ -1,4 +1,4 @@
-//! Processes: the start of our own, children with a deadline, the end that never comes.
+//! Processes: children with a deadline, the end that never comes.
 
 use std::fs;
 use std::io::{self, Write as _};
@@ -9,12 +9,6 @@ use std::process::{Child, Command, ExitStatus};
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::stat::{Mode, umask};
-
-/// What a program does first that may hold secrets: nothing it makes is readable by others unless it says so.
-pub fn secure_start() {
-    umask(Mode::from_bits_truncate(0o077));
-}
 
 /// Runs a child and waits for its end, at most until the deadline; then it is killed. `None`: it was killed.
 ///

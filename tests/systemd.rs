@@ -278,3 +278,23 @@ fn the_units_of_this_machine_are_enabled_as_systemctl_enables_them() {
     }
     eprintln!("{} units", names.len());
 }
+
+/// How exposed the units are, by systemd's own measure: 10 is a process of root's without any limit. What is left is what
+/// docs/image.md gives the reasons for.
+#[test]
+fn the_units_are_no_more_exposed_than_their_work_needs() {
+    if !has("systemd-analyze") {
+        return;
+    }
+    for (unit, limit) in [("handoff.service", 4.6), ("handoff-ready.service", 5.3), ("handoff-stopped.service", 5.4)] {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("units/systemd").join(unit);
+        let mut analyze = Command::new("systemd-analyze");
+        let output = analyze.args(["security", "--offline=yes", "--no-pager"]).arg(path).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout);
+        let line = text.lines().find(|line| line.contains("Overall exposure level"));
+        let Some(line) = line else { panic!("{unit}: {text}{}", String::from_utf8_lossy(&output.stderr)) };
+        let level: f64 = line.split_whitespace().find_map(|word| word.parse().ok()).unwrap();
+        eprintln!("{unit}: exposure {level} of 10");
+        assert!(level <= limit, "{unit}: {level} is more than {limit}\n{text}");
+    }
+}

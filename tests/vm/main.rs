@@ -11,6 +11,7 @@
 
 mod appliance;
 mod catalog;
+mod contained;
 mod discovery;
 mod harness;
 mod harness_works;

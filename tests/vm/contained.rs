@@ -1,0 +1,71 @@
+//! The limits of the units, seen from inside: by what the agent starts, in a real boot. That its own work can be done within them
+//! is shown by all the other tests with the agent as a service.
+
+use crate::harness::{Image, Layer, Machine, RootDisk, RunAs, Scratch, pack, trusted_line};
+use std::time::Duration;
+
+/// A checker and a probe: the code that it ends with is the number of the first thing that is not so.
+const LOOK: &str = r#"#!/bin/sh
+is() { grep -q "^$1:[[:space:]]*$2\$" /proc/self/status || exit "$3"; }
+fails() { code=$1; shift; "$@" >/dev/null 2>&1 && exit "$code"; }
+works() { code=$1; shift; "$@" >/dev/null 2>&1 || exit "$code"; }
+is NoNewPrivs 1 21
+is Seccomp 2 22
+# What CapabilityBoundingSet= names, and nothing more.
+is CapEff 00000000212414fb 23
+is CapBnd 00000000212414fb 24
+fails 25 unshare --user true
+fails 26 unshare --uts true
+works 27 unshare --mount --pid --fork --net --ipc true
+works 28 head -c 512 /dev/vda
+fails 29 sh -c ': <>/dev/vda'
+fails 30 mknod /dev/shm/disk b 254 0
+fails 31 date --set=2030-01-01
+fails 32 dmesg
+works 33 runuser -u nobody -- true
+[ "$(umask)" = 0077 ] || exit 34
+[ -z "$INVOCATION_ID$NOTIFY_SOCKET$JOURNAL_STREAM$HOME" ] || exit 35
+case $1 in
+judge)
+  grep -q 'by-the-class' /var/appliance.conf || exit 40
+  # Everything lies in the picture as it is, special bits too.
+  [ "$(stat -c %a /var/mail)" = 2775 ] || exit 41
+  [ "$(grep -c : /proc/net/dev)" = 1 ] || exit 42
+  [ "$(cat /proc/sys/net/ipv4/ip_nonlocal_bind)" = 1 ] || exit 43 ;;
+probe)
+  read -r group </proc/self/cgroup
+  [ "$(cat "/sys/fs/cgroup${group#0::}/pids.max")" = 512 ] || exit 50
+  fails 51 sh -c "echo 1 >'/sys/fs/cgroup${group#0::}/pids.max'" ;;
+esac
+exit 0
+"#;
+
+const CLASS: &str = r#"{ "version": 1, "class": "contained", "policy": { "failure": "continue" },
+  "fields": { "word": { "type": "string", "default": "by-the-class", "help": "A word" } },
+  "templates": [{ "text": "{{ word }}\n", "target": "/var/appliance.conf", "syntax": "json",
+    "check": ["/usr/lib/look", "judge"] }],
+  "ready": { "deadline": "30s", "probes": [{ "command": ["/usr/lib/look", "probe"] }] } }"#;
+
+#[test]
+fn what_the_units_start_has_the_limits_of_the_units_and_can_do_its_work() {
+    let scratch = Scratch::new();
+    let signer = scratch.ssh_key("signer");
+    let judge = "/usr/lib/systemd/system/handoff-ready.service";
+    let layer = Layer::new()
+        .agent()
+        .systemd_units()
+        .trusted_keys(&trusted_line(&signer))
+        .file("/usr/lib/handoff/class.json", 0o644, CLASS)
+        .file("/usr/lib/look", 0o755, LOOK)
+        .link("/etc/systemd/system/multi-user.target.wants/handoff-ready.service", judge);
+    let settings =
+        r#"{ "version": 1, "instance": { "id": "one", "serial": 1 }, "appliance": { "class": "contained" } }"#;
+    let disk = pack(&scratch, "settings", settings, &signer);
+    let root = RootDisk::new(Image::debian(), &layer);
+    let builder = Machine::builder(Image::debian(), "contained", &root).run_as(RunAs::Service).disk(&disk);
+    let mut machine = builder.deadline(Duration::from_secs(400)).boot();
+    let line = machine.wait_for_line("handoff: ", Duration::from_secs(200));
+    assert!(line.contains("handoff: applied one serial 1 (generation 1, on trial)"), "{line}");
+    machine.wait_for_line("the trial of one serial 1 (generation 1) is over", Duration::from_secs(200));
+    machine.power_off();
+}

@@ -152,19 +152,28 @@ pub fn differing(before: &Picture, after: &Picture) -> Vec<String> {
     paths
 }
 
-/// Whether two guests are the same, memory and all, but for the times that are written in it.
+/// Whether two guests are the same, memory and all, but for what the memory tells of when and from where settings came.
 pub fn same(one: &Picture, other: &Picture) -> Result<(), Vec<String>> {
-    let aside = |path: &String| path == "/etc/.pwd.lock" || path == "/var/lib/handoff/state.json";
-    let paths: Vec<String> = differing(one, other).into_iter().filter(|path| !aside(path)).collect();
-    let generation = |picture: &Picture| {
-        let state = picture.get("/var/lib/handoff/state.json").map(|state| state.text()).unwrap_or("{}".into());
-        let mut state: serde_json::Value = serde_json::from_str(&state).unwrap();
-        for committed in state["history"].as_object_mut().into_iter().flat_map(|history| history.values_mut()) {
+    const STATE: &str = "/var/lib/handoff/state.json";
+    let aside = |path: &String| path == "/etc/.pwd.lock" || path == STATE;
+    let mut paths: Vec<String> = differing(one, other).into_iter().filter(|path| !aside(path)).collect();
+    let memory = |picture: &Picture| {
+        let state = picture.get(STATE).map_or(Vec::new(), |state| state.content.clone());
+        // A damaged one is the same as no other.
+        let mut state = serde_json::from_slice::<serde_json::Value>(&state).ok();
+        let history = state.as_mut().and_then(|state| state["history"].as_object_mut());
+        for committed in history.into_iter().flat_map(|history| history.values_mut()) {
             committed["time"] = 0.into();
+            committed["source"] = serde_json::Value::Null;
         }
         state
     };
-    if generation(one) == generation(other) && paths.is_empty() { Ok(()) } else { Err(paths) }
+    let (one_has, other_has) = (one.contains_key(STATE), other.contains_key(STATE));
+    let (one, other) = (memory(one), memory(other));
+    if one != other || one.is_some() != one_has || other.is_some() != other_has {
+        paths.push(STATE.to_owned());
+    }
+    if paths.is_empty() { Ok(()) } else { Err(paths) }
 }
 
 /// What a run of the agent gave.

@@ -296,6 +296,24 @@ impl Machine {
         Some(Machine { guest })
     }
 
+    /// With settings that are on trial when they come.
+    fn of_one_class(test: &str) -> Option<Self> {
+        let machine = Machine::new(test)?;
+        let guest = &machine.guest;
+        let mut class: Value = serde_json::from_str(&guest.read("/usr/lib/handoff/class.json")).unwrap();
+        class["policy"]["sources"] = json!(["file:/settings.img"]);
+        class["policy"]["wait_seconds"] = json!(0);
+        guest.write("/usr/lib/handoff/class.json", class.to_string().as_bytes(), 0o644);
+        let judge = "handoff-ready.service";
+        guest.link(
+            &format!("/etc/systemd/system/multi-user.target.wants/{judge}"),
+            &format!("/usr/lib/systemd/system/{judge}"),
+        );
+        guest.offer(SETTINGS);
+        fs::copy(guest.beside("settings.img"), guest.at("/settings.img")).unwrap();
+        Some(machine)
+    }
+
     /// One boot: these lines of arguments one after the other. Gives the system calls of each, and what it said.
     fn boot(&self, lines: &[&str]) -> Vec<(Vec<String>, String)> {
         let mut script =
@@ -326,22 +344,11 @@ fn is_of_this_boot(call: &str) -> bool {
 
 #[test]
 fn a_boot_with_the_same_settings_writes_nothing_but_the_status_in_memory() {
-    let Some(machine) = Machine::new("a_boot_with_the_same_settings_writes_nothing_but_the_status_in_memory") else {
+    let Some(machine) = Machine::of_one_class("a_boot_with_the_same_settings_writes_nothing_but_the_status_in_memory")
+    else {
         return;
     };
     let guest = &machine.guest;
-    let mut class: Value = serde_json::from_str(&guest.read("/usr/lib/handoff/class.json")).unwrap();
-    class["policy"]["sources"] = json!(["file:/settings.img"]);
-    class["policy"]["wait_seconds"] = json!(0);
-    guest.write("/usr/lib/handoff/class.json", class.to_string().as_bytes(), 0o644);
-    let judge = "handoff-ready.service";
-    guest.link(
-        &format!("/etc/systemd/system/multi-user.target.wants/{judge}"),
-        &format!("/usr/lib/systemd/system/{judge}"),
-    );
-    guest.offer(SETTINGS);
-    fs::copy(guest.beside("settings.img"), guest.at("/settings.img")).unwrap();
-
     let first = machine.boot(&["boot", "ready"]);
     assert!(first[0].1.contains("generation 1, on trial"), "{}", first[0].1);
     assert!(first[1].1.contains("is over: it is the last good one now"), "{}", first[1].1);
@@ -376,5 +383,47 @@ fn a_boot_with_the_same_settings_writes_nothing_but_the_status_in_memory() {
             }
             assert_untouched(&before, &guest.picture(), line);
         }
+    }
+}
+
+#[test]
+fn a_boot_before_the_init_leaves_each_byte_of_the_disk_as_it_is() {
+    let Some(machine) = Machine::of_one_class("a_boot_before_the_init_leaves_each_byte_of_the_disk_as_it_is") else {
+        return;
+    };
+    let guest = &machine.guest;
+    let size = fs::metadata(agent()).unwrap().len() / 2 + (48 << 20);
+    let make = "set -e; truncate -s \"$1\" disk; mkfs.ext4 -q -E lazy_itable_init=0,lazy_journal_init=0 -d root disk; mkdir mnt";
+    // The root is as the kernel hands it over: read-only.
+    let boot = |options: &str, command: &str| {
+        format!(
+            "set -e; loop=$(losetup --find --show disk); trap 'losetup -d $loop' EXIT\n\
+             mount -o {options} $loop mnt; cd mnt; mount -t proc proc proc; mount -t tmpfs tmpfs run\n\
+             for device in null urandom; do mount --bind /dev/$device dev/$device; done\n\
+             chroot . /usr/sbin/handoff-agent {command}\n\
+             [ {options} = rw ] || ! touch etc/x 2>/dev/null; cd ..; umount -R mnt"
+        )
+    };
+    let before_init = boot("ro", "boot --pid1");
+    let run = |script: &str| {
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "--uts", "--net", "--ipc", "sh", "-c", script, "sh", &size.to_string()]);
+        let path = format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default());
+        proof::run(command.current_dir(guest.beside("")).env("PATH", path)).succeeded().err
+    };
+    run(make);
+    let disk = || fs::read(guest.beside("disk")).unwrap();
+    let empty = disk();
+    let first = run(&before_init);
+    assert!(first.contains("generation 1, on trial"), "{first}");
+    assert!(disk() != empty, "the first boot writes");
+    let on_trial = disk();
+    run(&before_init);
+    assert!(disk() != on_trial, "an attempt is counted");
+    assert!(run(&boot("rw", "ready")).contains("is over"));
+    let good = disk();
+    for _ in 0..2 {
+        assert!(run(&before_init).contains("nothing to do: lb-eu-1 serial"));
+        assert!(disk() == good, "a boot with the same settings has written to its disk");
     }
 }

@@ -62,7 +62,7 @@ pub(super) fn give_up(root: &Root, pid1: bool, err: &mut dyn Write) -> Result<u8
     finish(refused(root, mode, &error), started, err)
 }
 
-/// As PID 1: makes the root writable, and tells the parent which init the class wants.
+/// As PID 1: readies the root, and tells the parent which init the class wants.
 fn prepare(root: &Root, mode: Mode) -> Result<Option<PreparedRoot>> {
     if mode != Mode::Pid1 {
         return Ok(None);

@@ -8,7 +8,7 @@ use super::undo::directories_to_remove;
 use crate::error::{Error, Result};
 use crate::guest::{GuestPath, Kind, Node, Owner, View};
 use crate::plan::Step;
-use crate::platform::files::SystemError;
+use crate::platform::{self, files::SystemError};
 use crate::root::Root;
 use std::time::SystemTime;
 
@@ -43,6 +43,9 @@ pub enum Recovery {
 /// fails. Whenever the error is of class *not applied*, the guest is as before, unless the error itself says that the rest
 /// follows at the next start.
 pub fn commit(root: &Root, plan: &[Step]) -> Result<Report> {
+    if !plan.is_empty() {
+        platform::make_root_writable()?;
+    }
     commit_observed(root, plan, &mut let_pass)
 }
 
@@ -52,6 +55,9 @@ pub fn commit(root: &Root, plan: &[Step]) -> Result<Report> {
 /// # Errors
 /// The journal cannot be read; another run holds the lock; a change is refused by the system. The journal stays then.
 pub fn recover(root: &Root) -> Result<Recovery> {
+    if interrupted(root)? {
+        platform::make_root_writable()?;
+    }
     recover_observed(root, &mut let_pass)
 }
 

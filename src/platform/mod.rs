@@ -24,8 +24,8 @@ pub use linux::{BlockEvents, Flush, open_drive};
 pub use process::ask_to_end;
 pub use process::{console, is_same_file, is_systemd, own_group, run_with_deadline, wait_forever};
 pub use running::{
-    PreparedRoot, entropy, is_networkd_running, live, log_to_kernel, read_init, rename_interface, set_hostname,
-    update_status, write_init, write_status,
+    PreparedRoot, entropy, is_networkd_running, live, log_to_kernel, make_root_writable, read_init, rename_interface,
+    set_hostname, update_status, write_init, write_status,
 };
 pub use sandbox::{Act, Ending, MAX_OUTPUT, Ran, run_in_sandbox};
 pub use start::{keep_files_private, secure_start};

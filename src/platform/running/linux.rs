@@ -13,6 +13,7 @@ use std::io::{self, Write as _};
 use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 /// What the running system holds now. With `pid1` there is no init yet that could be told anything.
@@ -128,6 +129,9 @@ pub fn log_to_kernel(line: &str, warning: bool) {
         .and_then(|mut log| log.write_all(format!("<{level}>{line}\n").as_bytes()));
 }
 
+/// Whether the root is read-only because the init has not run yet, and may be made writable for as long as we work.
+static MAY_BE_MADE_WRITABLE: AtomicBool = AtomicBool::new(false);
+
 /// The root made ready for work before the init runs. Dropped, it is as it was: read-only again if it was so.
 #[derive(Debug)]
 pub struct PreparedRoot {
@@ -135,10 +139,11 @@ pub struct PreparedRoot {
 }
 
 impl PreparedRoot {
-    /// Mounts what the kernel and the initramfs left out (`/proc`, `/sys`, `/dev`, `/run`), and makes the root writable.
+    /// Mounts what the kernel and the initramfs left out (`/proc`, `/sys`, `/dev`, `/run`). A read-only root stays so until
+    /// [`make_root_writable`] is called.
     ///
     /// # Errors
-    /// The root cannot be made writable.
+    /// The root cannot be looked at.
     pub fn new() -> Result<Self> {
         const NOSUID_NODEV: MsFlags = MsFlags::MS_NOSUID.union(MsFlags::MS_NODEV);
         const HARD: MsFlags = NOSUID_NODEV.union(MsFlags::MS_NOEXEC);
@@ -148,11 +153,8 @@ impl PreparedRoot {
         if !is_mount_point("/run") {
             mount_if_missing("tmpfs", "/run", "/run/systemd", NOSUID_NODEV, Some("mode=0755"));
         }
-        let flags = statvfs("/").map_err(|error| broken("cannot be looked at", error))?.flags();
-        let was_read_only = flags.contains(FsFlags::ST_RDONLY);
-        if was_read_only {
-            remount(false).map_err(|error| broken("is read-only and cannot be made writable", error))?;
-        }
+        let was_read_only = is_read_only()?;
+        MAY_BE_MADE_WRITABLE.store(was_read_only, Ordering::Relaxed);
         Ok(PreparedRoot { was_read_only })
     }
 }
@@ -162,9 +164,29 @@ impl Drop for PreparedRoot {
         // The init checks the root before it makes it writable itself, and that wants it read-only. Where it does not work,
         // the init finds it writable, which it can deal with too.
         if self.was_read_only {
-            let _ = remount(true);
+            MAY_BE_MADE_WRITABLE.store(false, Ordering::Relaxed);
+            if is_read_only().is_ok_and(|read_only| !read_only) {
+                let _ = remount(true);
+            }
         }
     }
+}
+
+/// Makes the root writable where a [`PreparedRoot`] has found it read-only; anywhere else does nothing. To be called when
+/// there is something to write: to remount a file system writes to its disk, twice, and most boots change nothing.
+///
+/// # Errors
+/// It cannot be made writable.
+pub fn make_root_writable() -> Result<()> {
+    if MAY_BE_MADE_WRITABLE.load(Ordering::Relaxed) && is_read_only()? {
+        remount(false).map_err(|error| broken("is read-only and cannot be made writable", error))?;
+    }
+    Ok(())
+}
+
+fn is_read_only() -> Result<bool> {
+    let flags = statvfs("/").map_err(|error| broken("cannot be looked at", error))?.flags();
+    Ok(flags.contains(FsFlags::ST_RDONLY))
 }
 
 fn remount(read_only: bool) -> Result<(), Errno> {

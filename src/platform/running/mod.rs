@@ -6,9 +6,13 @@ mod illumos;
 mod linux;
 
 #[cfg(not(target_os = "linux"))]
-pub use illumos::{PreparedRoot, is_networkd_running, live, log_to_kernel, rename_interface, set_hostname};
+pub use illumos::{
+    PreparedRoot, is_networkd_running, live, log_to_kernel, make_root_writable, rename_interface, set_hostname,
+};
 #[cfg(target_os = "linux")]
-pub use linux::{PreparedRoot, is_networkd_running, live, log_to_kernel, rename_interface, set_hostname};
+pub use linux::{
+    PreparedRoot, is_networkd_running, live, log_to_kernel, make_root_writable, rename_interface, set_hostname,
+};
 
 use super::files::{self, Lock};
 use crate::error::{Error, Result};

@@ -58,7 +58,7 @@ fn a_service_that_fails_ends_the_boot_in_the_stopped_target_before_anything_else
     systemctl list-units --no-legend --plain --state=active,activating 'ssh*' 'systemd-networkd.service' \
       'systemd-logind*' '*getty*' 'probe-*' 'sysinit.target'
     echo "end of list"
-    systemctl poweroff --force --force ;;
+    systemctl poweroff --force ;;
 esac"#;
     let root = RootDisk::new(image, &Layer::new().stub_agent(stub).systemd_units());
     let machine = Machine::builder(image, "units-stopped", &root).run_as(RunAs::Service).boot();
@@ -107,7 +107,7 @@ fn pid_1_can_ask_systemd_for_the_stopped_target() {
 echo "stopped: not signed"
 systemctl list-units --no-legend --plain --state=active,activating 'ssh*' 'systemd-networkd.service' 'sysinit.target'
 echo "end of list"
-systemctl poweroff --force --force"#;
+systemctl poweroff --force"#;
     let root = RootDisk::new(image, &Layer::new().stub_agent(stub).systemd_units());
     let machine = Machine::builder(image, "units-stopped-pid1", &root).run_as(RunAs::Pid1).boot();
     let console = machine.wait_for_end(Duration::from_secs(120));

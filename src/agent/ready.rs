@@ -135,12 +135,16 @@ fn look(root: &Root, class: &Class, state: &State, err: &mut dyn Write) -> Resul
     note(root, Ready { state: ReadyState::Waiting, reason: None, milliseconds: 0 }, err)?;
     let start = Instant::now();
     let mut outcome = ready::wait(&probes, deadline.min(ready::MAX_DEADLINE));
-    let milliseconds = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let mut waited = start.elapsed();
     if outcome.is_ok() && state.trial.is_some() {
         // A service that is about to fail, or to be started again, may have answered.
         std::thread::sleep(SETTLE);
         outcome = ready::wait(&probes, deadline.min(ready::MAX_DEADLINE));
+        if outcome.is_err() {
+            waited = start.elapsed();
+        }
     }
+    let milliseconds = u64::try_from(waited.as_millis()).unwrap_or(u64::MAX);
     let (state, reason) = match outcome {
         Ok(_) => (ReadyState::Ready, shown(&probes)),
         Err(reason) => (ReadyState::Failed, reason),

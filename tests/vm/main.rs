@@ -15,6 +15,7 @@ mod contained;
 mod discovery;
 mod harness;
 mod harness_works;
+mod policy;
 mod stopped;
 mod trial;
 mod units;

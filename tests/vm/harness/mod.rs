@@ -21,7 +21,7 @@ mod tree;
 pub use image::Image;
 pub use layer::{Layer, built_agent};
 pub use machine::{Builder, Hub, Machine, Nic, RunAs};
-pub use nspawn::{Container, Finished};
+pub use nspawn::{Container, Finished, Running};
 pub use root_disk::RootDisk;
 pub use scratch::{Scratch, SshKey};
 pub use settings::{handoff, pack, trusted_line};

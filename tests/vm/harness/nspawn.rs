@@ -10,11 +10,12 @@ use super::image::Image;
 use super::layer::Layer;
 use super::scratch::Scratch;
 use super::{machine, tool, tree};
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 /// A root that containers run on, one after the other.
 #[derive(Debug)]
@@ -132,10 +133,36 @@ impl Container {
         }
     }
 
+    /// Starts a program as PID 1, and leaves it to the caller what comes next.
+    pub fn boot(&self, program: &[&str], options: &[&str], deadline: Duration) -> Running<'_> {
+        Running { nspawn: self.start(program, options, deadline), container: self }
+    }
+
+    /// All that guests have written so far: contents of files, and when they were written last.
+    pub fn written(&self) -> BTreeMap<PathBuf, (SystemTime, Vec<u8>)> {
+        let upper = self.dir("upper");
+        let mut written = BTreeMap::new();
+        let mut open = vec![upper.clone()];
+        while let Some(dir) = open.pop() {
+            for entry in fs::read_dir(dir).unwrap() {
+                let path = entry.unwrap().path();
+                let found = fs::symlink_metadata(&path).unwrap();
+                if found.is_dir() {
+                    open.push(path);
+                } else if found.is_file() {
+                    let inside = path.strip_prefix(&upper).unwrap().to_owned();
+                    written.insert(inside, (found.modified().unwrap(), fs::read(&path).unwrap()));
+                }
+            }
+        }
+        written
+    }
+
     fn start(&self, program: &[&str], options: &[&str], deadline: Duration) -> Fenced {
         let console = fs::File::create(self.dir("console")).unwrap();
         let mut nspawn = fence::command(deadline, tool::find("unshare"));
-        nspawn.args(["--mount", "sh", "-c", START, "sh"]);
+        // In a name space for processes, too: whoever kills systemd-nspawn leaves what runs in the container alive.
+        nspawn.args(["--mount", "--mount-proc", "--pid", "--fork", "--kill-child", "sh", "-c", START, "sh"]);
         nspawn.arg(format!("{}:{}", self.dir("layer").display(), self.image.display()));
         nspawn.args(["upper", "work", "merged"].map(|name| self.dir(name)));
         // Not registered anywhere, no interfaces but loopback, nothing of the host's settings carried in.
@@ -163,4 +190,62 @@ impl Container {
             },
         )
     }
+}
+
+/// A container that runs. It is killed when the value is dropped.
+#[derive(Debug)]
+pub struct Running<'a> {
+    nspawn: Fenced,
+    container: &'a Container,
+}
+
+impl Running<'_> {
+    /// Waits until a whole line of the console contains `text`, and returns that line. Panics at the deadline, and where the
+    /// container ends before.
+    pub fn wait_for_line(&mut self, text: &str, deadline: Duration) -> String {
+        let end = Instant::now() + deadline;
+        loop {
+            let ended = self.nspawn.ended();
+            let console = self.container.console();
+            if let Some(line) = console.lines().find(|line| line.contains(text)) {
+                return line.to_owned();
+            }
+            assert!(ended.is_none(), "the container ended before it showed {text:?}; console:\n{console}");
+            assert!(Instant::now() < end, "no {text:?} in {} s; console:\n{console}", deadline.as_secs());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// What the console has shown so far.
+    pub fn console(&self) -> String {
+        self.container.console()
+    }
+
+    /// Waits until the container ends by itself, and returns its console.
+    pub fn wait_for_end(mut self, deadline: Duration) -> String {
+        let ended = self.nspawn.wait(deadline);
+        let console = self.container.console();
+        assert!(ended.is_some(), "the container still ran after {} s; console:\n{console}", deadline.as_secs());
+        console
+    }
+
+    /// Cuts the power, and waits until the tree may be used again.
+    pub fn cut_power(mut self) -> String {
+        self.nspawn.kill();
+        let merged = self.container.dir("merged").into_os_string().into_encoded_bytes();
+        let end = Instant::now() + Duration::from_secs(20);
+        while is_named_by_a_process(&merged) {
+            assert!(Instant::now() < end, "the container does not end");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        self.container.console()
+    }
+}
+
+/// Whether a command line holds these bytes.
+fn is_named_by_a_process(bytes: &[u8]) -> bool {
+    let processes = fs::read_dir("/proc").unwrap().flatten();
+    processes
+        .map(|process| fs::read(process.path().join("cmdline")).unwrap_or_default())
+        .any(|line| line.windows(bytes.len()).any(|window| window == bytes))
 }

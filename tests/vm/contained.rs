@@ -1,7 +1,7 @@
 //! The limits of the units, seen from inside: by what the agent starts, in a real boot. That its own work can be done within them
 //! is shown by all the other tests with the agent as a service.
 
-use crate::harness::{Image, Layer, Machine, RootDisk, RunAs, Scratch, pack, trusted_line};
+use crate::harness::{Container, Image, Layer, Machine, RootDisk, RunAs, Scratch, pack, trusted_line};
 use std::time::Duration;
 
 /// A checker and a probe: the code that it ends with is the number of the first thing that is not so.
@@ -68,4 +68,19 @@ fn what_the_units_start_has_the_limits_of_the_units_and_can_do_its_work() {
     assert!(line.contains("handoff: applied one serial 1 (generation 1, on trial)"), "{line}");
     machine.wait_for_line("the trial of one serial 1 (generation 1) is over", Duration::from_secs(200));
     machine.power_off();
+}
+
+#[test]
+fn the_init_has_the_umask_and_the_environment_that_the_kernel_gave_to_pid_1() {
+    let init = "#!/bin/sh\necho \"umask $(umask)\"\necho \"mark $MARK\"\nstat -c '%a %n' /run/handoff/init\nexit 7\n";
+    let class =
+        r#"{ "version": 1, "policy": { "settings": "optional", "wait_seconds": 0, "init": "/usr/lib/own-init" } }"#;
+    let layer =
+        Layer::new().agent().file("/usr/lib/handoff/class.json", 0o644, class).file("/usr/lib/own-init", 0o755, init);
+    let container = Container::new(Image::debian(), &layer);
+    let finished = container.run(&["/usr/sbin/handoff-agent"], &["--setenv=MARK=kernel"], Duration::from_secs(60));
+    for line in ["umask 0022", "mark kernel", "644 /run/handoff/init"] {
+        assert!(finished.console.lines().any(|found| found == line), "no `{line}` in:\n{}", finished.console);
+    }
+    assert_eq!(finished.status.code(), Some(7));
 }

@@ -13,6 +13,11 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+#[path = "../../tests/proof/report.rs"]
+mod report;
+use report::Counts;
 
 /// A scratch root.
 pub(super) struct Scratch {
@@ -222,7 +227,7 @@ fn an_interruption_at_any_point_leaves_the_old_or_the_new_guest() {
     let all = effects(&reference);
     let new = reference.snapshot();
     assert_ne!(old, new);
-    let mut ended = [0, 0];
+    let (mut counts, began) = (Counts::default(), Instant::now());
     for n in 0..=all {
         let scratch = Scratch::busy();
         let plan = scratch.plan();
@@ -232,15 +237,15 @@ fn an_interruption_at_any_point_leaves_the_old_or_the_new_guest() {
         assert!(!interrupted(&scratch.root).unwrap());
         let after = scratch.snapshot();
         assert!(after == old || after == new, "stopped after {n} of {all}: {after:?}");
-        ended[usize::from(after == new)] += 1;
+        counts.count(after == new);
         // From the old guest the same plan succeeds, from the new one there is nothing to mend.
         if after == old {
             commit(&scratch.root, &scratch.plan()).unwrap();
             assert_eq!(scratch.snapshot(), new);
         }
     }
-    println!("{all} effects: stopped before each, {} ended old and {} new", ended[0], ended[1]);
-    assert!(ended[0] > 20 && ended[1] > 10, "{ended:?}");
+    counts.report("engine: stopped before each effect", began.elapsed());
+    assert!(counts.old > 20 && counts.new > 10, "{counts:?}");
 }
 
 #[test]
@@ -249,7 +254,7 @@ fn a_recovery_that_is_interrupted_itself_is_completed_by_the_next_one() {
     let old = reference.snapshot();
     let all = effects(&reference);
     let new = reference.snapshot();
-    let mut runs = 0;
+    let (mut counts, began) = (Counts::default(), Instant::now());
     for n in 0..all {
         for m in 0.. {
             let scratch = Scratch::busy();
@@ -259,13 +264,14 @@ fn a_recovery_that_is_interrupted_itself_is_completed_by_the_next_one() {
             recover(&scratch.root).unwrap();
             let after = scratch.snapshot();
             assert!(after == old || after == new, "stopped after {n}, then after {m}: {after:?}");
-            runs += 1;
+            counts.count(after == new);
             if recovered.is_some() {
                 break;
             }
         }
     }
-    println!("{runs} pairs of interruptions");
+    counts.report("engine: stopped, and its recovery stopped", began.elapsed());
+    assert!(counts.points > 500, "{counts:?}");
 }
 
 #[test]
@@ -274,7 +280,7 @@ fn a_refusal_of_the_system_at_any_point_leaves_the_old_guest_or_completes() {
     let old = reference.snapshot();
     let all = effects(&reference);
     let new = reference.snapshot();
-    let mut taken_back = 0;
+    let (mut counts, began) = (Counts::default(), Instant::now());
     for error in [SystemError::ENOSPC, SystemError::EPERM, SystemError::EBUSY] {
         for n in 1..=all {
             let scratch = Scratch::busy();
@@ -285,22 +291,24 @@ fn a_refusal_of_the_system_at_any_point_leaves_the_old_guest_or_completes() {
                 Ok(report) => {
                     // Only a directory that could not be removed is no failure.
                     assert!(after == new || (report.kept.len() == 2 && error == SystemError::EBUSY), "{n}: {report:?}");
+                    counts.count(true);
                 }
                 Err(refused) if refused.problem().contains("not complete") => {
                     recover(&scratch.root).unwrap();
                     assert_eq!(scratch.snapshot(), new, "{n} of {all}: {refused}");
+                    counts.count(true);
                 }
                 Err(refused) => {
                     assert!(refused.problem().contains("nothing was changed"), "{refused}");
                     assert_eq!(after, old, "{n} of {all}: {refused}");
                     assert!(!interrupted(&scratch.root).unwrap());
-                    taken_back += 1;
+                    counts.count(false);
                 }
             }
         }
     }
-    println!("{all} effects refused with 3 errors each: {taken_back} taken back");
-    assert!(taken_back > all, "{taken_back}");
+    counts.report("engine: each effect refused, with three errors", began.elapsed());
+    assert!(counts.old > all, "{counts:?}");
 }
 
 #[test]
@@ -309,6 +317,7 @@ fn a_way_back_that_is_interrupted_ends_old_or_new() {
     let old = reference.snapshot();
     let all = effects(&reference);
     let new = reference.snapshot();
+    let (mut counts, began) = (Counts::default(), Instant::now());
     for n in 1..=all {
         for more in 1..200 {
             let scratch = Scratch::busy();
@@ -328,9 +337,12 @@ fn a_way_back_that_is_interrupted_ends_old_or_new() {
             recover(&scratch.root).unwrap();
             let after = scratch.snapshot();
             assert!(after == old || after == new, "refused at {n}, stopped {more} later: {after:?}");
+            counts.count(after == new);
             if stopped.is_some() {
                 break;
             }
         }
     }
+    counts.report("engine: refused, and its way back stopped", began.elapsed());
+    assert!(counts.points > 500, "{counts:?}");
 }

@@ -12,6 +12,7 @@
 )]
 
 pub mod accounts;
+pub mod report;
 
 use handoff::operator::disk::{self, Format};
 use handoff::operator::sign::SigningKey;

@@ -4,6 +4,7 @@
 #   make demo-vm   the same into a Debian guest in QEMU, its console, and a login over SSH (root, and Debian's packages)
 #   make demo-app  a load balancer, two web servers and a database from the catalog, of settings files alone (the same)
 #   make check     everything that must hold before a change goes in (root, for the tests on machines)
+#   make crash     every point at which a change can be interrupted or refused, and a table of what was found (root)
 #   make fuzz      hostile input to every reader, FUZZ_SECONDS each (default 600), with libFuzzer (a compiler for C++)
 #   make dist      static dist/handoff-agent and dist/handoff
 #   make fmt       the source as rustfmt wants it
@@ -12,7 +13,7 @@
 
 CARGO ?= cargo
 
-.PHONY: demo demo-vm demo-app check fuzz dist fmt deps clean
+.PHONY: demo demo-vm demo-app check crash fuzz dist fmt deps clean
 
 demo:
 	@$(CARGO) run --quiet --bin handoff -- try
@@ -25,6 +26,9 @@ demo-app: deps
 
 check:
 	@tests/check
+
+crash: deps
+	@tests/crash-suites
 
 fuzz: deps
 	@tests/fuzz

@@ -53,6 +53,7 @@ pub struct Error {
     object: String,
     problem: String,
     remedy: String,
+    is_failure: bool,
 }
 
 impl Error {
@@ -72,7 +73,13 @@ impl Error {
         problem: &dyn fmt::Display,
         remedy: &dyn fmt::Display,
     ) -> Self {
-        Error { class, object: object.to_string(), problem: problem.to_string(), remedy: remedy.to_string() }
+        Error {
+            class,
+            object: object.to_string(),
+            problem: problem.to_string(),
+            remedy: remedy.to_string(),
+            is_failure: false,
+        }
     }
 
     /// [`Class::Usage`].
@@ -118,6 +125,17 @@ impl Error {
     /// What to do about it.
     pub fn remedy(&self) -> &str {
         &self.remedy
+    }
+
+    /// The same, marked as the system's own: a disk that does not answer, no memory. Nobody has put anything in the way.
+    #[must_use]
+    pub fn as_failure(self) -> Self {
+        Error { is_failure: true, ..self }
+    }
+
+    /// Whether it is marked so.
+    pub fn is_failure(&self) -> bool {
+        self.is_failure
     }
 
     /// The same failure about a more exact object: `found in` becomes part of the front.

@@ -161,7 +161,9 @@ impl Root {
     fn place(&self, path: &GuestPath, directory: &OwnedFd, name: Option<String>) -> Result<Place> {
         match directory.try_clone() {
             Ok(directory) => Ok(Place { directory, name }),
-            Err(error) => Err(Error::not_applied(path, format_args!("cannot be opened: {error}"), "try again")),
+            Err(error) => {
+                Err(Error::not_applied(path, format_args!("cannot be opened: {error}"), "try again").as_failure())
+            }
         }
     }
 
@@ -293,6 +295,7 @@ fn read_file(path: &GuestPath, directory: &OwnedFd, name: &str) -> Result<File> 
     let mut bounded = std::fs::File::from(file).take(MAX_GUEST_FILE as u64 + 1);
     bounded.read_to_end(&mut content).map_err(|error| {
         Error::not_applied(path, format_args!("cannot be read: {error}"), "look at the file system it lies on")
+            .as_failure()
     })?;
     if content.len() > MAX_GUEST_FILE {
         return Err(too_large());
@@ -312,8 +315,22 @@ fn unreadable(path: impl Display, name: &str, error: SystemError) -> Error {
         SystemError::EMFILE | SystemError::ENFILE => "allow more open files",
         _ => "look at the file system it lies on",
     };
+    // What whoever may write there can bring about.
+    let in_the_way = matches!(
+        error,
+        SystemError::ELOOP
+            | SystemError::ENOTDIR
+            | SystemError::ENOENT
+            | SystemError::EACCES
+            | SystemError::EPERM
+            | SystemError::EISDIR
+            | SystemError::EINVAL
+            | SystemError::ENXIO
+            | SystemError::ENAMETOOLONG
+    );
     let reason = io::Error::from(error);
-    Error::not_applied(path, format_args!("`{name}` cannot be read: {reason}"), remedy)
+    let error = Error::not_applied(path, format_args!("`{name}` cannot be read: {reason}"), remedy);
+    if in_the_way { error } else { error.as_failure() }
 }
 
 #[cfg(test)]

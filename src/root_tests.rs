@@ -280,3 +280,15 @@ fn a_path_is_in_reach_of_users_by_the_directories_that_it_leads_through() {
         assert!(!in_reach(path), "{path}");
     }
 }
+
+#[test]
+fn a_disk_that_fails_is_told_from_what_stands_in_the_way() {
+    let of = |error| unreadable("/home/user/x", "user", error).is_failure();
+    for error in [SystemError::EIO, SystemError::ENOMEM, SystemError::EMFILE, SystemError::ESTALE] {
+        assert!(of(error), "{error}");
+    }
+    for error in [SystemError::ELOOP, SystemError::ENOTDIR, SystemError::EACCES, SystemError::ENAMETOOLONG] {
+        assert!(!of(error), "{error}");
+    }
+    assert!(unreadable("/home/user/x", "user", SystemError::EIO).within("/dev/vdb").is_failure());
+}

@@ -269,7 +269,8 @@ impl<'a> Hand<'a> {
     /// What a user can do between two starts must not keep an interrupted commit from its end: no boot goes on without it.
     fn parent_or_spoilt(&self, path: &GuestPath) -> Result<Option<(OwnedFd, String)>> {
         match self.root.open_parent(path) {
-            Err(_) if self.root.is_in_reach_of_users(path) => Ok(None),
+            // A disk that fails is nobody's doing, and no reason to leave something out.
+            Err(error) if !error.is_failure() && self.root.is_in_reach_of_users(path) => Ok(None),
             found => found,
         }
     }
@@ -355,7 +356,7 @@ impl<'a> Hand<'a> {
     /// Whether the new content is in its place already.
     fn holds(&self, entry: &Entry) -> Result<bool> {
         let found = match self.root.node(entry.path()) {
-            Err(_) if self.root.is_in_reach_of_users(entry.path()) => None,
+            Err(error) if !error.is_failure() && self.root.is_in_reach_of_users(entry.path()) => None,
             found => found?,
         };
         Ok(match (entry, found) {
@@ -375,7 +376,8 @@ fn left_as_it_is(path: &GuestPath) -> String {
     format!("{path}: was changed by somebody else meanwhile, left as it is")
 }
 
-fn failed(path: &GuestPath, done: &str, error: SystemError) -> Error {
+/// What the system refused to have done to a path, with what can be done about it.
+pub(super) fn failed(path: &GuestPath, done: &str, error: SystemError) -> Error {
     let remedy = match error {
         SystemError::ENOSPC | SystemError::EDQUOT | SystemError::EFBIG => "make room on the file system it lies on",
         SystemError::EROFS => "mount the file system it lies on writable",

@@ -1,11 +1,11 @@
 //! Who else might write at the same time: another run of this program, and the tools that change accounts.
 
+use super::hand::failed;
 use super::store;
 use crate::error::{Error, Result};
 use crate::guest::GuestPath;
-use crate::platform::files::{self, Lock, SystemError};
+use crate::platform::files::{self, Lock};
 use crate::root::Root;
-use std::io;
 use std::time::{Duration, Instant};
 
 /// How long another run of this program is waited for. Its own commit takes milliseconds.
@@ -39,7 +39,7 @@ impl Locks {
             let directory = root
                 .open_directory(&own)?
                 .ok_or_else(|| Error::not_applied(&own, "was removed while it was needed", "run again"))?;
-            files::try_lock(directory).map_err(|error| failed(&own, error))
+            files::try_lock(directory).map_err(|error| failed(&own, "locked", error))
         })?;
         let mut accounts = None;
         if paths.into_iter().any(|path| ACCOUNT_FILES.contains(&path.as_str())) {
@@ -53,7 +53,7 @@ impl Locks {
 fn account_lock(root: &Root, patience: Duration) -> Result<Option<Lock>> {
     let path = GuestPath::of(ACCOUNT_LOCK);
     let Some((directory, name)) = root.open_parent(&path)? else { return Ok(None) };
-    let take = || files::try_record_lock_at(&directory, &name).map_err(|error| failed(&path, error));
+    let take = || files::try_record_lock_at(&directory, &name).map_err(|error| failed(&path, "locked", error));
     wait_for(&path, patience, "another program is changing accounts", take).map(Some)
 }
 
@@ -77,11 +77,6 @@ fn wait_for(
         }
         std::thread::sleep(PAUSE);
     }
-}
-
-fn failed(path: &GuestPath, error: SystemError) -> Error {
-    let reason = io::Error::from(error);
-    Error::not_applied(path, format_args!("cannot be locked: {reason}"), "run as root on a writable file system")
 }
 
 #[cfg(test)]

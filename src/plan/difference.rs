@@ -146,7 +146,11 @@ impl Work<'_> {
             return Ok(());
         }
         match self.try_path(path, want) {
-            Err(error) if self.situation.compare_owners && self.situation.guest.is_in_reach_of_users(path) => {
+            Err(error)
+                if !error.is_failure()
+                    && self.situation.compare_owners
+                    && self.situation.guest.is_in_reach_of_users(path) =>
+            {
                 self.blocked.insert(path.clone());
                 self.stays_ours(path);
                 self.found.warnings.push(format!("{error}; left as it is"));

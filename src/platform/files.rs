@@ -6,10 +6,10 @@
 use crate::guest::{Kind, Owner};
 use nix::dir::Dir;
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, FcntlArg, Flock, FlockArg, OFlag};
+use nix::fcntl::{AtFlags, FcntlArg, FlockArg, OFlag};
 use nix::sys::stat::{FileStat, Mode, SFlag};
 use nix::unistd::{Gid, Uid, UnlinkatFlags};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
 
@@ -216,13 +216,23 @@ pub fn flush(file: &OwnedFd) -> Result<(), Errno> {
 /// A lock that ends when it is dropped, and with the process.
 #[derive(Debug)]
 pub struct Lock {
-    _held: Held,
+    file: OwnedFd,
+    is_whole: bool,
 }
 
-#[derive(Debug)]
-enum Held {
-    Whole { _file: Flock<OwnedFd> },
-    Record { _file: OwnedFd },
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // A child that is being started may still hold the file, so closing it is not enough. And a file system that fails
+        // to give the lock back loses it with the descriptor; `nix::fcntl::Flock` would panic there.
+        if self.is_whole {
+            let _ = lock_whole(&self.file, FlockArg::Unlock);
+        }
+    }
+}
+
+#[allow(deprecated)] // In favour of `Flock`, see above.
+fn lock_whole(file: &OwnedFd, what: FlockArg) -> Result<(), Errno> {
+    nix::fcntl::flock(file.as_raw_fd(), what)
 }
 
 /// Takes the exclusive lock of an open file or directory, if it is free. `None`: another process, or another part of
@@ -231,10 +241,10 @@ enum Held {
 /// # Errors
 /// What the system reports.
 pub fn try_lock(file: OwnedFd) -> Result<Option<Lock>, Errno> {
-    match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-        Ok(file) => Ok(Some(Lock { _held: Held::Whole { _file: file } })),
-        Err((_, Errno::EWOULDBLOCK)) => Ok(None),
-        Err((_, error)) => Err(error),
+    match lock_whole(&file, FlockArg::LockExclusiveNonblock) {
+        Ok(()) => Ok(Some(Lock { file, is_whole: true })),
+        Err(Errno::EWOULDBLOCK) => Ok(None),
+        Err(error) => Err(error),
     }
 }
 
@@ -250,7 +260,7 @@ pub fn try_record_lock_at(directory: &OwnedFd, name: &str) -> Result<Option<Lock
         return Err(Errno::EINVAL);
     }
     match nix::fcntl::fcntl(&file, FcntlArg::F_SETLK(&super::whole_file_lock())) {
-        Ok(_) => Ok(Some(Lock { _held: Held::Record { _file: file } })),
+        Ok(_) => Ok(Some(Lock { file, is_whole: false })),
         Err(Errno::EAGAIN | Errno::EACCES) => Ok(None),
         Err(error) => Err(error),
     }

@@ -36,6 +36,7 @@ use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use points::{Dice, Kept, Point};
 use proof::Guest;
+use proof::report::Counts;
 use std::fs;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -200,7 +201,7 @@ impl Trial {
             self.started.elapsed().as_secs(),
         );
         let each = (0..self.boundaries.len()).map(|boundary| Point { boundary, kept: Vec::new() });
-        let seen = self.try_all("every flush", each.collect());
+        let seen = self.try_all("every flush", None, each.collect());
         let busy: Vec<usize> = (0..seen.len()).filter(|at| seen[*at].as_ref().is_none_or(Seen::is_within)).collect();
         let (first, last) = (busy.first().expect("no boundary is in the commit"), busy.last().unwrap());
         let commit: Range<usize> = first.saturating_sub(1)..last + 1;
@@ -209,7 +210,7 @@ impl Trial {
         let random = points::random(&self.entries, &self.boundaries, commit, unit, count, &mut dice);
         assert!(random.len() * 10 >= count * 9, "{name}: only {} different points exist", random.len());
         let mut all = seen;
-        all.extend(self.try_all("random subsets", random.into_iter().collect()));
+        all.extend(self.try_all("random subsets", Some(seed), random.into_iter().collect()));
         assert!(self.failures == 0, "{name}: {} points are wrong, with HANDOFF_CRASH_SEED={seed}", self.failures);
         let has = |what: &dyn Fn(&Seen) -> bool| all.iter().flatten().any(what);
         assert!(has(&|seen| !seen.is_new) && has(&|seen| seen.is_new), "{name}: only one side of the change was seen");
@@ -219,7 +220,7 @@ impl Trial {
     }
 
     /// Tries points, which are in the order of their boundaries. `None` for one that is wrong.
-    fn try_all(&mut self, what: &str, points: Vec<Point>) -> Vec<Option<Seen>> {
+    fn try_all(&mut self, what: &str, seed: Option<u64>, points: Vec<Point>) -> Vec<Option<Seen>> {
         let started = Instant::now();
         let reached = self.base.copy(&self.bench.beside("reached"));
         let mut done = 0;
@@ -261,6 +262,11 @@ impl Trial {
             count(&|seen| seen.staged > 0),
             started.elapsed().as_secs(),
         );
+        if self.failures == 0 {
+            let mut counts = Counts { seed, ..Counts::default() };
+            all.iter().flatten().for_each(|seen| counts.count(seen.is_new));
+            counts.report(&format!("power loss, {}, {what}", self.kind.name()), started.elapsed());
+        }
         all
     }
 

@@ -13,6 +13,7 @@
 
 pub mod accounts;
 pub mod report;
+pub mod strace;
 
 use handoff::operator::disk::{self, Format};
 use handoff::operator::sign::SigningKey;

@@ -16,6 +16,9 @@ mod discovery;
 mod harness;
 mod harness_works;
 mod policy;
+mod power_cut;
+#[path = "../proof/report.rs"]
+mod report;
 mod stopped;
 mod trial;
 mod units;

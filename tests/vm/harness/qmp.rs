@@ -16,6 +16,18 @@ pub fn order_with(socket: &Path, name: &str, arguments: &str) {
     assert!(answer.contains("\"return\""), "QEMU was told {name} {arguments} and said {answer}");
 }
 
+/// How many writes of the drive with this id have ended.
+///
+/// # Errors
+/// QEMU is not there to say.
+pub fn writes(socket: &Path, drive: &str) -> std::io::Result<u64> {
+    let answer = try_order(socket, "query-blockstats", "{}")?;
+    let answer: serde_json::Value = serde_json::from_str(&answer)?;
+    let drives = answer["return"].as_array().cloned().unwrap_or_default();
+    let drive = drives.iter().find(|one| one["device"] == drive);
+    drive.and_then(|one| one["stats"]["wr_operations"].as_u64()).ok_or_else(|| std::io::Error::other("no such drive"))
+}
+
 fn try_order(socket: &Path, name: &str, arguments: &str) -> std::io::Result<String> {
     let mut stream = UnixStream::connect(socket)?;
     stream.set_read_timeout(Some(Duration::from_secs(5)))?;

@@ -32,6 +32,16 @@ impl RootDisk {
         disk
     }
 
+    /// A copy of the disk as it is now. Not while a guest runs on it.
+    pub fn copied(&self) -> Self {
+        let scratch = Scratch::new();
+        let path = scratch.path().join("root.ext4");
+        tool::run(
+            Command::new(tool::find("cp")).args(["--sparse=always", "--reflink=auto"]).arg(&self.path).arg(&path),
+        );
+        RootDisk { scratch, path }
+    }
+
     /// The file of the disk.
     pub fn path(&self) -> &Path {
         &self.path

@@ -12,8 +12,11 @@ use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 const MIB: u64 = 1 << 20;
+/// How long somebody may be on a file system that is to be unmounted.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A file system that a guest's root may be.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -253,10 +256,15 @@ impl Mounted {
         &self.at
     }
 
-    /// Unmounts it, with errors.
+    /// Unmounts it, with errors. A program that another thread is starting has what we had open, until it is started.
     pub fn unmount(mut self) -> Result<(), String> {
-        while let Some(target) = self.targets.pop() {
-            said(program("umount").arg(target))?;
+        let end = Instant::now() + PATIENCE;
+        while let Some(target) = self.targets.last() {
+            match said(program("umount").arg(target)) {
+                Ok(()) => drop(self.targets.pop()),
+                Err(problem) if !problem.contains("busy") || Instant::now() >= end => return Err(problem),
+                Err(_) => std::thread::sleep(Duration::from_millis(20)),
+            }
         }
         Ok(())
     }

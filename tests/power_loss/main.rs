@@ -191,7 +191,9 @@ impl Trial {
     fn run(mut self) {
         let name = self.kind.name();
         let seed = number("HANDOFF_CRASH_SEED").unwrap_or_else(|| {
-            SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64)
+            SystemTime::now()
+                .duration_since(SystemTime::UNIX_EPOCH)
+                .map_or(0, |since| since.as_nanos() as u64 % 1_000_000_000)
         });
         let count = number("HANDOFF_CRASH_POINTS").map_or(POINTS, |count| count as usize);
         println!(

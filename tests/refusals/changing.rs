@@ -102,7 +102,7 @@ fn a_disk_that_changes_between_two_reads_gives_signed_settings_whole_or_none() {
             assert!(disk.read.get() <= 65 << 20, "{} bytes are read", disk.read.get());
         }
         println!("{format:?}: {taken} times one of both, {mixed} a mixture that is not believed, {refused} refused");
-        assert!(taken >= 100 && taken < 400, "{format:?}");
+        assert!((100..400).contains(&taken), "{format:?}");
     }
 }
 

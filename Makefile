@@ -1,4 +1,4 @@
-# What people and CI call. The work is cargo's; the two scripts of more than a line are in tests/.
+# What people and CI call. The work is cargo's; what is more than a line is a script in tests/.
 #
 #   make demo      settings are written, signed, packed and applied to a scratch root: no root, no machine, no preparation
 #   make demo-vm   the same into a Debian guest in QEMU, its console, and a login over SSH (root, and Debian's packages)

@@ -157,18 +157,20 @@ fn every_link_between_documents_leads_somewhere() {
     }
 }
 
-#[test]
-fn every_defence_names_a_test_that_exists() {
-    fn sources(directory: &Path, all: &mut String) {
-        for entry in fs::read_dir(directory).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                sources(&path, all);
-            } else if path.extension().is_some_and(|ending| ending == "rs") {
-                all.push_str(&fs::read_to_string(&path).unwrap());
-            }
+/// All the code below a directory of the repository.
+fn sources(directory: &Path, all: &mut String) {
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            sources(&path, all);
+        } else if path.extension().is_some_and(|ending| ending == "rs") {
+            all.push_str(&fs::read_to_string(&path).unwrap());
         }
     }
+}
+
+#[test]
+fn every_defence_names_a_test_that_exists() {
     let mut all = String::new();
     sources(&repository().join("src"), &mut all);
     sources(&repository().join("tests"), &mut all);
@@ -289,5 +291,34 @@ fn every_crate_and_every_room_is_in_the_architecture() {
         let room = if entry.path().is_dir() { format!("| `{name}/` |") } else { format!("| `{name}` |") };
         let is_aside = name == "lib.rs" || name.ends_with("_tests.rs");
         assert!(is_aside || page.contains(&room), "ARCHITECTURE.md does not say what {name} is for");
+    }
+}
+
+#[test]
+fn every_test_program_and_every_variable_of_the_tests_is_in_the_architecture() {
+    let page = text("ARCHITECTURE.md");
+    let proofs = page.split("\n## Proofs").nth(1).unwrap().split("\n## ").next().unwrap();
+    for entry in fs::read_dir(repository().join("tests")).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap();
+        let program = match path.is_dir() {
+            true if path.join("main.rs").exists() => format!("`{name}/`"),
+            false if name.ends_with(".rs") => format!("`{name}`"),
+            _ => continue,
+        };
+        assert!(proofs.contains(&program), "ARCHITECTURE.md does not say what {program} proves");
+    }
+    let mut code = String::new();
+    sources(&repository().join("tests"), &mut code);
+    let variables: BTreeSet<&str> = code
+        .split(|c: char| !c.is_ascii_uppercase() && c != '_')
+        .filter(|word| word.starts_with("HANDOFF_TEST_") || word.starts_with("HANDOFF_CRASH_"))
+        // By these a test knows that it was started by itself.
+        .filter(|word| !["HANDOFF_TEST_INSIDE", "HANDOFF_TEST_HOLD"].contains(word))
+        .filter(|word| !word.ends_with('_'))
+        .collect();
+    assert!(variables.len() > 5, "{variables:?}");
+    for name in variables {
+        assert!(page.contains(&format!("`{name}")), "ARCHITECTURE.md does not say what {name} means");
     }
 }

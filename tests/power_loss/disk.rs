@@ -5,7 +5,7 @@
 
 use super::harness::program;
 use super::log::{Entry, SECTOR};
-use super::points::Kept;
+use super::points::{Kept, WHOLE};
 use super::proof;
 use std::fs::{self, File};
 use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
@@ -52,12 +52,6 @@ impl Kind {
             Kind::Xfs => 320 * MIB,
             Kind::Btrfs => 160 * MIB,
         }
-    }
-
-    /// How many sectors a disk writes whole or not at all. Ext4 and btrfs rely on their superblocks being written so, which
-    /// lie in 4 KiB; XFS on single sectors.
-    pub fn whole_sectors(self) -> usize {
-        if self == Kind::Xfs { 1 } else { 8 }
     }
 
     /// Makes an empty file system in a new file.
@@ -160,11 +154,10 @@ impl Partitions {
     pub fn replay(&self, log: &[u8], entry: &Entry, kept: &Kept) {
         match entry {
             Entry::Flush => {}
-            Entry::Write { sector, bytes, .. } => {
-                let unit = kept.unit * SECTOR;
-                for (number, piece) in log[bytes.clone()].chunks(unit).enumerate() {
-                    if kept.holds(number) {
-                        self.write(sector * SECTOR as u64 + (number * unit) as u64, piece);
+            Entry::Write { sector: first, bytes, .. } => {
+                for (sector, piece) in (*first..).zip(log[bytes.clone()].chunks(SECTOR)) {
+                    if kept.holds((sector / WHOLE - first / WHOLE) as usize) {
+                        self.write(sector * SECTOR as u64, piece);
                     }
                 }
             }

@@ -208,8 +208,7 @@ impl Trial {
         let (first, last) = (busy.first().expect("no boundary is in the commit"), busy.last().unwrap());
         let commit: Range<usize> = first.saturating_sub(1)..last + 1;
         let mut dice = Dice(seed);
-        let unit = self.kind.whole_sectors();
-        let random = points::random(&self.entries, &self.boundaries, commit, unit, count, &mut dice);
+        let random = points::random(&self.entries, &self.boundaries, commit, count, &mut dice);
         assert!(random.len() * 10 >= count * 9, "{name}: only {} different points exist", random.len());
         let mut all = seen;
         all.extend(self.try_all("random subsets", Some(seed), random.into_iter().collect()));

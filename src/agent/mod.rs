@@ -14,7 +14,8 @@ mod ready;
 mod status;
 mod stopped;
 mod trial;
-#[cfg(all(test, feature = "operator"))]
+#[cfg(test)]
+#[cfg(feature = "operator")]
 mod trial_tests;
 
 pub use arguments::{Arguments, Command};

@@ -25,6 +25,7 @@ pub use engine::{Recovery, Report, commit, interrupted, recover};
 #[cfg(test)]
 mod engine_tests;
 #[cfg(test)]
+#[cfg(feature = "operator")] // It is for settings that are signed on the spot.
 pub(crate) mod fuse;
 #[cfg(test)]
 mod hostile_tests;

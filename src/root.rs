@@ -136,8 +136,7 @@ impl Root {
                     if target.starts_with('/') {
                         entered.clear();
                     }
-                    let parts = target.split('/').rev().filter(|part| !part.is_empty() && *part != ".");
-                    left.extend(parts.map(str::to_owned));
+                    left.extend(GuestPath::names_of_target(&target));
                 }
                 _ if last => return self.place(path, here, Some(name)).map(Some),
                 None => return Ok(None),

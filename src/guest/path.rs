@@ -72,6 +72,12 @@ impl GuestPath {
         self.0.split('/').filter(|name| !name.is_empty())
     }
 
+    /// The names of a link's target from its end, as they are put on top of a stack of names that are still to be walked. `..`
+    /// is among them. Whether the walk begins at the root again is for the first character to say.
+    pub(crate) fn names_of_target(target: &str) -> impl Iterator<Item = String> {
+        target.split('/').rev().filter(|name| !name.is_empty() && *name != ".").map(str::to_owned)
+    }
+
     /// The directory that holds it; `None` for the root.
     pub fn parent(&self) -> Option<GuestPath> {
         let (front, name) = self.0.rsplit_once('/')?;

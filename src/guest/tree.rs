@@ -73,8 +73,7 @@ impl Tree {
                     if target.starts_with('/') {
                         done = GuestPath::root();
                     }
-                    let parts = target.split('/').rev().filter(|part| !part.is_empty() && *part != ".");
-                    todo.extend(parts.map(str::to_owned));
+                    todo.extend(GuestPath::names_of_target(target));
                 }
                 _ => done = here,
             }

@@ -4,8 +4,9 @@
 //! waits for it with a deadline, and then becomes the real init by `exec`. It parses nothing and mounts nothing. Where the
 //! boot must stop and no init has a place to stop in, it says so and waits, for good.
 
+use super::child;
 use crate::platform;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -28,10 +29,9 @@ pub fn run(arguments: Vec<OsString>) -> ! {
         Some(name) if Path::new(name).is_absolute() => PathBuf::from(name),
         _ => PathBuf::from(SELF),
     };
-    let goes_on = match child(&own, &["boot", "--pid1"], DEADLINE) {
-        Some(code) => goes_on(code),
-        None => child(&own, &["give-up", "--pid1"], GIVE_UP_DEADLINE).is_some_and(goes_on),
-    };
+    // The child gets no environment. The words of the kernel's command line that it does not know are there: the init needs them.
+    let child = |command: &str, deadline| child::run(&own, &[command, "--pid1"].map(OsStr::new), deadline);
+    let goes_on = child("boot", DEADLINE).or_else(|| child("give-up", GIVE_UP_DEADLINE)).is_some_and(goes_on);
     let rest: Vec<OsString> = arguments.into_iter().skip(1).collect();
     for init in inits(&own) {
         let mut command = Command::new(&init);
@@ -57,22 +57,8 @@ pub fn run(arguments: Vec<OsString>) -> ! {
     platform::wait_forever()
 }
 
-fn goes_on(code: i32) -> bool {
-    code == 0 || code == i32::from(crate::error::Class::LastGood.exit_code())
-}
-
-/// Runs the agent itself with these arguments. `None` where it did not end in time, or not by itself.
-fn child(own: &Path, arguments: &[&str], deadline: Duration) -> Option<i32> {
-    let mut command = Command::new(own);
-    // The words of the kernel's command line that it does not know are in the environment. The init gets them, and needs them.
-    command.args(arguments).env_clear();
-    match platform::run_with_deadline(&mut command, deadline) {
-        Ok(status) => status.and_then(|status| status.code()),
-        Err(error) => {
-            platform::console(&format!("handoff: {}: cannot be started: {error}", own.display()));
-            None
-        }
-    }
+fn goes_on(code: u8) -> bool {
+    code == 0 || code == crate::error::Class::LastGood.exit_code()
 }
 
 /// The inits to try, in order: the one that the class names, which the child left us, then the usual ones. Never the agent

@@ -4,10 +4,9 @@
 //! for that, and at last count the service as failed and stop the boot, whatever the policy of the image says. So the work is
 //! done in a child here too, and the parent always ends in time.
 
-use crate::platform;
+use super::child;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
 
 /// How long the child may take in all: the longest wait for settings, 90 s, the checkers, 30 s, and the pokes, 60 s.
@@ -30,19 +29,13 @@ pub fn supervise(arguments: &[OsString]) -> Option<u8> {
 }
 
 fn boot(own: &Path, arguments: &[OsString], deadline: Duration) -> u8 {
-    let code = |first: &[&str], deadline: Duration| {
-        let mut command = Command::new(own);
-        command.args(first).args(arguments.iter().skip(1)).env_clear();
-        match platform::run_with_deadline(&mut command, deadline) {
-            Ok(status) => status.and_then(|status| u8::try_from(status.code()?).ok()),
-            Err(error) => {
-                platform::console(&format!("handoff: {}: cannot be started: {error}", own.display()));
-                None
-            }
-        }
+    let child = |first: &[&str], deadline| {
+        let options = arguments.iter().skip(1).map(OsString::as_os_str);
+        let words: Vec<&OsStr> = first.iter().map(OsStr::new).chain(options).collect();
+        child::run(own, &words, deadline)
     };
-    code(&["boot", SUPERVISED], deadline)
-        .or_else(|| code(&["give-up"], GIVE_UP_DEADLINE))
+    child(&["boot", SUPERVISED], deadline)
+        .or_else(|| child(&["give-up"], GIVE_UP_DEADLINE))
         .unwrap_or(crate::error::Class::NotApplied.exit_code())
 }
 

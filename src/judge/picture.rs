@@ -337,8 +337,7 @@ fn real(path: &GuestPath, root: &Root) -> Result<Option<GuestPath>> {
                 if target.starts_with('/') {
                     here = GuestPath::root();
                 }
-                let parts = target.split('/').rev().filter(|part| !part.is_empty() && *part != ".");
-                left.extend(parts.map(str::to_owned));
+                left.extend(GuestPath::names_of_target(&target));
             }
             Some(_) => here = next,
         }

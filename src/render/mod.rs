@@ -87,8 +87,7 @@ fn behind_links(guest: &dyn View, path: &GuestPath) -> GuestPath {
                 if target.starts_with('/') {
                     here = GuestPath::root();
                 }
-                let parts = target.split('/').rev().filter(|part| !part.is_empty() && *part != ".");
-                left.extend(parts.map(str::to_owned));
+                left.extend(GuestPath::names_of_target(&target));
             }
             _ => here = next,
         }

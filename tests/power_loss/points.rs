@@ -1,26 +1,8 @@
 //! The moments at which the power goes: at each boundary, and at random between two.
 
 use super::log::{Boundary, Entry, SECTOR};
+use super::proof::dice::Dice;
 use std::collections::BTreeSet;
-
-/// A source of numbers that look random, the same ones for the same seed (SplitMix64).
-#[derive(Debug)]
-pub struct Dice(pub u64);
-
-impl Dice {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut bits = self.0;
-        bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        bits ^ (bits >> 31)
-    }
-
-    /// A number below this one, which is not 0.
-    fn below(&mut self, end: usize) -> usize {
-        (self.next() % end as u64) as usize
-    }
-}
 
 /// Sectors that a disk writes whole or not at all. Each of the file systems relies on its blocks of 4 KiB being written so,
 /// as disks of today do: torn ones are superblocks of ext4 and btrfs and directories of XFS that no mount takes.

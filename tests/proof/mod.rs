@@ -12,6 +12,7 @@
 )]
 
 pub mod accounts;
+pub mod dice;
 pub mod report;
 pub mod strace;
 

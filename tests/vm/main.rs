@@ -12,6 +12,8 @@
 mod appliance;
 mod catalog;
 mod contained;
+#[path = "../proof/dice.rs"]
+mod dice;
 mod discovery;
 mod harness;
 mod harness_works;

@@ -92,12 +92,6 @@ impl Web {
               "restart": ["web"], "check": ["/usr/bin/grep", "-v", "=666$", "/etc/web.conf"] }}],
             "services": [{{ "name": "web" }}]{ready} }}"#
         );
-        let wants = |layer: Layer, unit: &str| {
-            layer.link(
-                &format!("/etc/systemd/system/multi-user.target.wants/{unit}"),
-                &format!("/usr/lib/systemd/system/{unit}"),
-            )
-        };
         let mut layer = Layer::new()
             .agent()
             .systemd_units()
@@ -111,7 +105,7 @@ impl Web {
             .file("/usr/lib/server", 0o644, SERVER)
             .directory("/srv/offered", 0o755);
         for unit in ["taken.socket", "gate.service", "report.service", "handoff-ready.service"] {
-            layer = wants(layer, unit);
+            layer = layer.wanted(unit);
         }
         let container = Container::new(Image::debian(), &layer);
         Web { mode, scratch, signer, offered, container }

@@ -6,6 +6,7 @@
 //!
 //! `HANDOFF_POWER_CUTS` says how often (10 where nothing is said), `HANDOFF_CRASH_SEED` chooses other moments.
 
+use crate::dice::Dice;
 use crate::harness::{Image, Layer, Machine, RootDisk, RunAs, Scratch, SshKey, pack, trusted_line};
 use crate::report::Counts;
 use std::fmt::Write as _;
@@ -113,19 +114,6 @@ fn whole(generation: u32) -> String {
     text
 }
 
-/// Small and good enough to spread moments: SplitMix64.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % limit
-    }
-}
-
 /// A guest with the first settings, and a disk with the second.
 struct Bench {
     _scratch: Scratch,
@@ -143,7 +131,7 @@ impl Bench {
             .file("/usr/lib/handoff/class.json", 0o644, CLASS)
             .file("/usr/lib/judge", 0o755, JUDGE)
             .file("/usr/lib/systemd/system/judge.service", 0o644, JUDGE_UNIT)
-            .link("/etc/systemd/system/multi-user.target.wants/judge.service", "/usr/lib/systemd/system/judge.service")
+            .wanted("judge.service")
             .file("/usr/lib/systemd/system/alpha.service", 0o644, UNIT)
             .file("/usr/lib/systemd/system/beta.service", 0o644, UNIT);
         let root = RootDisk::new(Image::debian(), &layer);
@@ -251,9 +239,10 @@ fn power_cut_in_the_middle_of_a_change_leaves_the_old_settings_or_the_new_ones()
     assert!(all > 4 * BEFORE, "the change took only {all} writes");
 
     // One moment in each of as many parts as there are cuts.
-    let mut random = Random(seed);
+    let mut dice = Dice(seed);
     let part = (all - BEFORE) / cuts;
-    let moments: Vec<u64> = (0..cuts).map(|number| BEFORE + number * part + random.below(part) + 1).collect();
+    let moments: Vec<u64> =
+        (0..cuts).map(|number| BEFORE + number * part + dice.below(part as usize) as u64 + 1).collect();
     eprintln!("{all} writes when nobody cuts the power; it is cut after {moments:?} (seed {seed})");
     let next = AtomicUsize::new(0);
     let left = Mutex::new(Vec::new());

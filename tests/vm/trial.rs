@@ -28,14 +28,13 @@ impl Web {
     fn new(mode: RunAs, name: &'static str) -> Self {
         let scratch = Scratch::new();
         let signer = scratch.ssh_key("signer");
-        let judge = "/usr/lib/systemd/system/handoff-ready.service";
         let layer = Layer::new()
             .agent()
             .systemd_units()
             .trusted_keys(&trusted_line(&signer))
             .file("/usr/lib/handoff/class.json", 0o644, CLASS)
             .file("/usr/lib/systemd/system/web.service", 0o644, UNIT)
-            .link("/etc/systemd/system/multi-user.target.wants/handoff-ready.service", judge);
+            .wanted("handoff-ready.service");
         let root = RootDisk::new(Image::debian(), &layer);
         Web { mode, name, scratch, signer, root }
     }

@@ -74,11 +74,10 @@ fn ready_is_looked_for_when_the_services_are_started_and_noted_in_the_status() {
     let image = Image::debian();
     let scratch = Scratch::new();
     let key = scratch.ssh_key("root");
-    let unit = "/usr/lib/systemd/system/handoff-ready.service";
     let layer = Layer::new()
         .agent()
         .systemd_units()
-        .link("/etc/systemd/system/multi-user.target.wants/handoff-ready.service", unit)
+        .wanted("handoff-ready.service")
         .file(
             "/usr/lib/handoff/class.json",
             0o644,

@@ -54,6 +54,13 @@ impl Layer {
         self
     }
 
+    /// A unit of the image's, started at the end of the boot.
+    #[must_use]
+    pub fn wanted(self, unit: &str) -> Self {
+        let at = format!("/etc/systemd/system/multi-user.target.wants/{unit}");
+        self.link(&at, &format!("/usr/lib/systemd/system/{unit}"))
+    }
+
     /// Both, the other one last.
     #[must_use]
     pub fn and(mut self, other: Layer) -> Self {

@@ -298,3 +298,43 @@ fn the_units_are_no_more_exposed_than_their_work_needs() {
         assert!(level <= limit, "{unit}: {level} is more than {limit}\n{text}");
     }
 }
+
+/// The values of a directive in one of our units, in their order.
+fn directive(unit: &str, key: &str) -> Vec<String> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("units/systemd").join(unit);
+    let text = fs::read_to_string(path).unwrap();
+    text.lines().filter_map(|line| line.strip_prefix(key)?.strip_prefix('=')).map(str::to_owned).collect()
+}
+
+#[test]
+fn whatever_applies_settings_may_do_the_same_in_each_unit() {
+    for key in [
+        "CapabilityBoundingSet",
+        "DevicePolicy",
+        "LockPersonality",
+        "NoNewPrivileges",
+        "ProtectClock",
+        "RestrictAddressFamilies",
+        "RestrictNamespaces",
+        "RestrictRealtime",
+        "SystemCallArchitectures",
+        "SystemCallErrorNumber",
+        "SystemCallFilter",
+        "TasksMax",
+        "UMask",
+    ] {
+        let of_boot = directive("handoff.service", key);
+        assert!(!of_boot.is_empty(), "{key}");
+        for unit in ["handoff-ready.service", "handoff-stopped.service"] {
+            assert_eq!(directive(unit, key), of_boot, "{unit}: {key}");
+        }
+    }
+}
+
+#[test]
+fn the_unit_that_ends_a_trial_waits_for_all_of_its_attempts() {
+    let timeout: u64 = directive("handoff-ready.service", "TimeoutStartSec").concat().parse().unwrap();
+    // Each is looked at twice, and there is one more after the way back.
+    let looks = 2 * (u64::from(handoff::class::MAX_ATTEMPTS) + 1);
+    assert!(timeout > looks * handoff::handoff::ready::MAX_DEADLINE.as_secs(), "{timeout} s");
+}

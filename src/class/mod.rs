@@ -17,7 +17,7 @@ mod value;
 
 pub use field::{Field, Kind, Required};
 pub use parts::{Condition, Direction, PortOf, Probe, Ready, Template, Terminal, Volume};
-pub(crate) use policy::MAX_ATTEMPTS;
+pub use policy::MAX_ATTEMPTS;
 pub use policy::{Failure, Policy};
 pub use resolve::Resolved;
 pub use scalar::{FAMILIES, Family, MAX_TEXT, Scalar, TYPES};

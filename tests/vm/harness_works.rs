@@ -81,6 +81,8 @@ fn a_container_boots_systemd() {
         .link("/etc/systemd/system/multi-user.target.wants/tell.service", "/etc/systemd/system/tell.service");
     let container = Container::new(image, &layer);
     let start = Instant::now();
-    container.run_until(&["/sbin/init"], &[], "up and running", Duration::from_secs(60));
+    let mut running = container.boot(&["/sbin/init"], &[], Duration::from_secs(65));
+    running.wait_for_line("up and running", Duration::from_secs(60));
     eprintln!("container booted in {:?}", start.elapsed());
+    running.cut_power();
 }

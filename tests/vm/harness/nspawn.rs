@@ -116,23 +116,6 @@ impl Container {
         }
     }
 
-    /// Runs a program as PID 1 until its console shows `text` in a line, then ends it as a power cut would. Returns the
-    /// console so far.
-    pub fn run_until(&self, program: &[&str], options: &[&str], text: &str, deadline: Duration) -> String {
-        let mut nspawn = self.start(program, options, deadline + Duration::from_secs(5));
-        let end = Instant::now() + deadline;
-        loop {
-            let ended = nspawn.ended();
-            let console = self.console();
-            if console.lines().any(|line| line.contains(text)) {
-                return console;
-            }
-            assert!(ended.is_none(), "{program:?} ended before it showed {text:?}; console:\n{console}");
-            assert!(Instant::now() < end, "{program:?} did not show {text:?} in {} s:\n{console}", deadline.as_secs());
-            std::thread::sleep(Duration::from_millis(20));
-        }
-    }
-
     /// Starts a program as PID 1, and leaves it to the caller what comes next.
     pub fn boot(&self, program: &[&str], options: &[&str], deadline: Duration) -> Running<'_> {
         Running { nspawn: self.start(program, options, deadline), container: self }

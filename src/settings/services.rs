@@ -26,7 +26,9 @@ impl Service {
             masked: table.optional("masked", |at| at.boolean())?.unwrap_or(false),
             environment: table.list("environment", 256, |at| EnvironmentVariable::read(&at))?,
         };
-        if matches!(service.name.as_str(), "handoff.service" | "handoff-ready.service" | "handoff-stopped.service") {
+        const OWN: [&str; 4] =
+            ["handoff.service", "handoff-ready.service", "handoff-stopped.service", "handoff-stopped.target"];
+        if OWN.contains(&service.name.as_str()) {
             return at.refuse(
                 "is a unit of this program",
                 "leave it out, because settings never change the program that reads them",
@@ -85,7 +87,7 @@ mod tests {
             let verified = verify("test", blob, Requirement::Nothing, &TrustedKeys::default(), None, clock).unwrap();
             Settings::read(&verified).map(drop).map_err(|error| error.to_string())
         };
-        for name in ["handoff", "handoff.service", "handoff-ready", "handoff-stopped"] {
+        for name in ["handoff", "handoff.service", "handoff-ready", "handoff-stopped.target"] {
             let error = read(name).unwrap_err();
             assert!(error.contains("services[0]") && error.contains("a unit of this program"), "{error}");
         }

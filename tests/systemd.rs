@@ -330,11 +330,3 @@ fn whatever_applies_settings_may_do_the_same_in_each_unit() {
         }
     }
 }
-
-#[test]
-fn the_unit_that_ends_a_trial_waits_for_all_of_its_attempts() {
-    let timeout: u64 = directive("handoff-ready.service", "TimeoutStartSec").concat().parse().unwrap();
-    // Each is looked at twice, and there is one more after the way back.
-    let looks = 2 * (u64::from(handoff::class::MAX_ATTEMPTS) + 1);
-    assert!(timeout > looks * handoff::handoff::ready::MAX_DEADLINE.as_secs(), "{timeout} s");
-}

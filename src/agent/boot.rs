@@ -122,6 +122,9 @@ pub(super) fn attempt(root: &Root, arguments: &Arguments, mode: Mode, err: &mut 
             "attach a settings disk made with `handoff pack`",
         )),
         None => {
+            if run.state.generation > 0 {
+                offer::check_pinned(root, &run.state, run.state.generation)?;
+            }
             let message = match run.state.generation {
                 0 => "no settings found, and none are required".to_owned(),
                 _ => format!("no settings found, and none are required; {} stays in place", subject(&run.state)),
@@ -143,21 +146,29 @@ pub(super) fn refused(root: &Root, mode: Mode, error: &Error) -> Status {
     }
     let state = State::load(root).unwrap_or_default();
     let code = error.class().exit_code();
+    // The files of the last settings are in place, whatever the kernel's command line pins by now.
+    let is_other = state.generation > 0 && offer::check_pinned(root, &state, state.generation).is_err();
+    let other = if is_other {
+        format!("; {} is not what the kernel's command line pins", subject(&state))
+    } else {
+        String::new()
+    };
+    let is_used_up = trial::is_used_up(trial::as_pinned(root, &state).as_ref(), policy.attempts);
     let (outcome, message) = match failure {
         Failure::Continue => {
             let how = match state.generation {
                 0 => "as the image is".to_owned(),
-                _ => format!("with {}", subject(&state)),
+                _ => format!("with {}{other}", subject(&state)),
             };
             (Outcome::Continued, format!("NOT APPLIED (code {code}): {error}; the boot goes on {how}"))
         }
-        Failure::LastGood if state.generation > 0 && !trial::is_used_up(state.trial.as_ref(), policy.attempts) => {
+        Failure::LastGood if state.generation > 0 && !is_used_up && !is_other => {
             let subject = subject(&state);
             let which = if state.trial.is_some() { "settings of before" } else { "last good settings" };
             (Outcome::LastGood, format!("NOT APPLIED (code {code}): {error}; running on the {which}, {subject}"))
         }
         Failure::LastGood | Failure::Stop => {
-            (Outcome::Stopped, format!("NOT APPLIED (code {code}): {error}; the boot stops here"))
+            (Outcome::Stopped, format!("NOT APPLIED (code {code}): {error}{other}; the boot stops here"))
         }
     };
     Status { code, ..Status::new(mode, outcome, message, &state) }

@@ -354,6 +354,7 @@ pub(super) fn rollback(
         return Ok(0);
     }
     let mut offer = offer::committed(root, &run.class, &run.state, wanted)?;
+    offer::check_pinned(root, &run.state, wanted)?;
     // What was never seen to work has to show it, as if it were new.
     let standing = run.state.history.get(&wanted).and_then(|committed| committed.standing);
     offer.is_own = standing != Some(Standing::Trial);

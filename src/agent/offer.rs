@@ -7,8 +7,8 @@ use crate::guest::{GuestPath, View};
 use crate::settings::Settings;
 use crate::source::{Found, Places, Spec, wait};
 use crate::trust::{
-    Clock, Digest, Mark, Requirement, TRUSTED_KEYS_PATH, TrustedKeys, Uuid, Verified, freshness, pin_from_command_line,
-    verify,
+    Clock, Digest, Mark, Requirement, TRUSTED_KEYS_PATH, TrustedKeys, Uuid, Verified, check_pin, freshness,
+    pin_from_command_line, verify,
 };
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -105,6 +105,18 @@ pub(super) fn committed(guest: &dyn View, class: &Class, state: &State, generati
     let settings = Settings::read(&verified).map_err(|error| error.within(&place))?;
     let resolved = class.resolve(&settings).map_err(|error| error.within(&place))?;
     Ok(Offer { authority: entry.authority.clone(), verified, settings, resolved, place, is_own: true })
+}
+
+/// Whether this boot may run on a generation that was committed here: where the kernel's command line pins settings, on those
+/// alone, also where they are gone back to. Reading a generation asks nothing of it, see [`committed`].
+///
+/// # Errors
+/// [`Failure::NotVerified`]: others are pinned, or the pin cannot be read.
+pub(super) fn check_pinned(guest: &dyn View, state: &State, generation: u64) -> Result<()> {
+    let Some(pin) = pin(guest)? else { return Ok(()) };
+    // A digest that cannot be read is that of no settings.
+    let digest = Digest::parse(&entry(state, generation)?.digest).unwrap_or(Digest::from_bytes([0; 32]));
+    check_pin(&format!("generation {generation}"), &digest, &pin)
 }
 
 /// Whether genuine settings are meant for this guest, now.

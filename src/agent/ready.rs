@@ -20,6 +20,10 @@ const MAX_ROUNDS: u32 = 2 * MAX_ATTEMPTS;
 /// What new settings have to last after the first good answer.
 const SETTLE: Duration = Duration::from_secs(1);
 
+/// How long one probe may take to answer once more after that: as long as the slowest of them is waited for in one round. It is
+/// no second start, so the deadline of the class does not begin again.
+const ONCE_MORE: Duration = ready::COMMAND_DEADLINE;
+
 /// What the class asks of an appliance that is ready, and how long that may take. `None`: it does not say.
 ///
 /// # Errors
@@ -59,6 +63,10 @@ pub(super) fn ready(root: &Root, err: &mut dyn Write) -> Result<u8> {
     let class = Class::load(root)?;
     let attempts = class.policy.attempts;
     let mut went_back = false;
+    // We may have been ended in the middle of a commit of our own. Where it cannot be ended, what is written below says why.
+    if let Err(error) = recover(root, err) {
+        warn(err, &[error.to_string()]);
+    }
     for _ in 0..MAX_ROUNDS {
         let mut state = State::load(root)?;
         let look = look(root, &class, &state, err)?;
@@ -70,7 +78,7 @@ pub(super) fn ready(root: &Root, err: &mut dyn Write) -> Result<u8> {
         }
         let is_ready = look.ready.state == ReadyState::Ready;
         let Some(trial) = state.trial else { return finish(root, look, went_back, err) };
-        let next = trial::judged(root, &mut state, trial, attempts, is_ready)?;
+        let next = trial::judged(root, &mut state, attempts, is_ready)?;
         let reason = look.ready.reason.clone().unwrap_or_default();
         match next {
             None => {
@@ -93,11 +101,14 @@ pub(super) fn ready(root: &Root, err: &mut dyn Write) -> Result<u8> {
             }
             Some(Next::GoBack(good)) => {
                 let reason = format!("generation {generation} was not ready in {}: {reason}", trial::shown(attempts));
-                if let Err(error) = go_back(root, good, &reason, err) {
-                    warn(err, &[error.to_string()]);
-                    return finish(root, look, went_back, err);
+                match go_back(root, generation, good, &reason, err) {
+                    Ok(true) => went_back = true,
+                    Ok(false) => continue,
+                    Err(error) => {
+                        warn(err, &[error.to_string()]);
+                        return finish(root, look, went_back, err);
+                    }
                 }
-                went_back = true;
             }
             Some(Next::Stay) => return finish(root, look, went_back, err),
         }
@@ -139,7 +150,8 @@ fn look(root: &Root, class: &Class, state: &State, err: &mut dyn Write) -> Resul
     if outcome.is_ok() && state.trial.is_some() {
         // A service that is about to fail, or to be started again, may have answered.
         std::thread::sleep(SETTLE);
-        outcome = ready::wait(&probes, deadline.min(ready::MAX_DEADLINE));
+        let rounds = u32::try_from(probes.len()).unwrap_or(u32::MAX);
+        outcome = ready::wait(&probes, deadline.min(ONCE_MORE.saturating_mul(rounds)));
         if outcome.is_err() {
             waited = start.elapsed();
         }
@@ -152,19 +164,25 @@ fn look(root: &Root, class: &Class, state: &State, err: &mut dyn Write) -> Resul
     Ok(Look { ready: Ready { state, reason: Some(reason), milliseconds }, look_at: look_at(&probes) })
 }
 
-/// Goes back to a good generation while the guest runs, and says so.
-fn go_back(root: &Root, good: u64, reason: &str, err: &mut dyn Write) -> Result<()> {
+/// Goes back to a good generation while the guest runs, and says so. False where the guest has other settings by now than those
+/// that were judged: these are left alone.
+pub(super) fn go_back(root: &Root, judged: u64, good: u64, reason: &str, err: &mut dyn Write) -> Result<bool> {
     recover(root, err)?;
     let machine = offer::machine(root)?.map(|uuid| uuid.to_string());
     let facts = Facts { machine, entropy: platform::entropy()?, live: Some(platform::live(root, false)?) };
     let mut run = Run::new(root, facts)?;
+    if run.state.generation != judged {
+        trial::tell(err, &format!("handoff: {reason}; {} came meanwhile and stays", subject(&run.state)));
+        return Ok(false);
+    }
     let earlier = root.read(&GuestPath::of(STATUS_PATH))?.and_then(|bytes| Status::from_json(&bytes).ok());
     // How the agent ran in this boot is as it was: the service goes by it.
     let mode = earlier.map_or(Mode::Service, |earlier| earlier.mode);
     let status = trial::go_back(&mut run, good, reason, Mode::Service, err)?;
     let status = Status { mode, outcome: Outcome::LastGood, code: Failure::LastGood.exit_code(), ..status };
     trial::tell(err, &status.line());
-    platform::write_status(&status.to_json())
+    platform::write_status(&status.to_json())?;
+    Ok(true)
 }
 
 fn shown(probes: &[Probe]) -> String {
@@ -226,6 +244,36 @@ fn note(root: &Root, ready: Ready, err: &mut dyn Write) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::class::MAX_PROBES;
+    use crate::commit::state::Trial;
+
+    #[test]
+    fn the_unit_that_ends_a_trial_waits_for_all_of_its_attempts() {
+        let unit = include_str!("../../units/systemd/handoff-ready.service");
+        let limit = unit.lines().find_map(|line| line.strip_prefix("TimeoutStartSec=")).unwrap();
+        let limit = Duration::from_secs(limit.parse().unwrap());
+        let attempt = ready::MAX_DEADLINE + SETTLE + ONCE_MORE * u32::try_from(MAX_PROBES).unwrap();
+        let all = attempt * MAX_ATTEMPTS + ready::MAX_DEADLINE;
+        // What is left is for starting services again, and for the way back with its checkers.
+        assert!(limit >= all + Duration::from_secs(600), "{all:?} in {limit:?}");
+    }
+
+    #[test]
+    fn who_answers_once_and_then_no_more_is_not_waited_for_as_if_it_had_yet_to_start() {
+        let directory = tempfile::tempdir().unwrap();
+        let root = Root::open(directory.path()).unwrap();
+        let script = format!("test ! -e {0} && : >{0}", directory.path().join("asked").display());
+        let class = r#"{ "version": 1, "class": "model", "ready": { "deadline": "2m", "probes": [
+            { "command": ["/bin/sh", "-c", "SCRIPT"] }] } }"#;
+        std::fs::create_dir_all(directory.path().join("usr/lib/handoff")).unwrap();
+        let path = directory.path().join("usr/lib/handoff/class.json");
+        std::fs::write(path, class.replace("SCRIPT", &script)).unwrap();
+        let state = State { trial: Some(Trial { attempt: 1, good: None }), ..State::default() };
+        let start = Instant::now();
+        let look = look(&root, &Class::load(&root).unwrap(), &state, &mut Vec::new()).unwrap();
+        assert_eq!(look.ready.state, ReadyState::Failed);
+        assert!(start.elapsed() < Duration::from_secs(30), "{:?}", start.elapsed());
+    }
 
     #[test]
     fn the_line_says_what_was_asked_or_what_is_wrong_and_where_to_look() {

@@ -164,7 +164,7 @@ pub(super) fn attempt(root: &Root, found: Found, err: &mut dyn Write) -> Result<
     let offer = accept(root, &run.class, &run.state, found)?;
     // The boot stopped because of these, and they are still there.
     let is_current = run.state.current().is_some_and(|current| current.digest == offer.verified.digest().to_string());
-    if is_current && trial::is_used_up(run.state.trial.as_ref(), run.class.policy.attempts) {
+    if is_current && trial::is_used_up(trial::as_pinned(root, &run.state).as_ref(), run.class.policy.attempts) {
         return Err(trial::used_up(&run.state, run.class.policy.attempts));
     }
     apply_offer(&mut run, &offer, Mode::Stopped, err)

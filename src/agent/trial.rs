@@ -53,22 +53,23 @@ pub(super) fn next(trial: Trial, attempts: u32, event: Event) -> Next {
     }
 }
 
+/// The trial as it counts in this boot: where the kernel's command line pins other settings than the last good ones, there
+/// are none to go back to. What is remembered stays, for a boot without that pin.
+pub(super) fn as_pinned(guest: &dyn View, state: &State) -> Option<Trial> {
+    let trial = state.trial?;
+    Some(Trial { good: trial.good.filter(|good| offer::check_pinned(guest, state, *good).is_ok()), ..trial })
+}
+
 /// What follows from a look at the appliance, written down as far as it is a matter of the trial alone. `None`: the trial is
 /// over, and the current generation is the last good one.
 ///
 /// # Errors
 /// It cannot be written.
-pub(super) fn judged(
-    root: &Root,
-    state: &mut State,
-    trial: Trial,
-    attempts: u32,
-    is_ready: bool,
-) -> Result<Option<Next>> {
-    if is_ready {
+pub(super) fn judged(root: &Root, state: &mut State, attempts: u32, is_ready: bool) -> Result<Option<Next>> {
+    let Some(trial) = as_pinned(root, state).filter(|_| !is_ready) else {
         record(root, state, None)?;
         return Ok(None);
-    }
+    };
     let next = next(trial, attempts, Event::NotReady);
     if let Next::Again(again) = next {
         record(root, state, Some(again))?;
@@ -94,14 +95,15 @@ pub(super) fn is_judged(guest: &dyn View) -> bool {
 /// Counts the attempt that this boot is, or goes back, where it is the first run in this boot. Returns why the settings in
 /// place are of no use, where there is nothing to go back to.
 pub(super) fn at_boot(run: &mut Run<'_>, mode: Mode, is_first: bool, err: &mut dyn Write) -> Option<Error> {
-    let trial = run.state.trial.filter(|_| is_judged(run.root))?;
+    let trial = as_pinned(run.root, &run.state).filter(|_| is_judged(run.root))?;
     let attempts = run.class.policy.attempts;
     let reason = format!("generation {} did not get ready in {}", run.state.generation, shown(attempts));
     match next(trial, attempts, Event::Boot) {
         _ if !is_first => {}
-        Next::Again(trial) => {
+        Next::Again(again) => {
+            let good = run.state.trial.and_then(|trial| trial.good);
             // A disk that takes no count takes no other settings either; the boot goes on as it would have.
-            if let Err(error) = record(run.root, &mut run.state, Some(trial)) {
+            if let Err(error) = record(run.root, &mut run.state, Some(Trial { good, ..again })) {
                 warn(err, &[error.to_string()]);
             }
         }
@@ -116,7 +118,7 @@ pub(super) fn at_boot(run: &mut Run<'_>, mode: Mode, is_first: bool, err: &mut d
         },
         Next::Stay => {}
     }
-    if !is_used_up(run.state.trial.as_ref(), attempts) {
+    if !is_used_up(as_pinned(run.root, &run.state).as_ref(), attempts) {
         return None;
     }
     Some(used_up(&run.state, attempts))
@@ -124,19 +126,22 @@ pub(super) fn at_boot(run: &mut Run<'_>, mode: Mode, is_first: bool, err: &mut d
 
 /// Why settings that never got the appliance ready are of no use.
 pub(super) fn used_up(state: &State, attempts: u32) -> Error {
-    let reason = format_args!(
-        "generation {} did not get ready in {}, and there are none to go back to",
-        state.generation,
-        shown(attempts)
-    );
+    // Where there are, it is the pin that keeps the guest from them.
+    let which = if state.good().is_some() {
+        "the pinned ones are all that it may run on"
+    } else {
+        "there are none to go back to"
+    };
+    let reason = format_args!("generation {} did not get ready in {}, and {which}", state.generation, shown(attempts));
     Error::not_applied("settings", reason, "give corrected settings with a higher instance.serial")
 }
 
 /// Goes back to a generation that was good, and remembers that the current one is not.
 ///
 /// # Errors
-/// It is not kept any longer, or cannot be applied. Then nothing has changed.
+/// It is not kept any longer, is not what the kernel's command line pins, or cannot be applied. Then nothing has changed.
 pub(super) fn go_back(run: &mut Run<'_>, good: u64, reason: &str, mode: Mode, err: &mut dyn Write) -> Result<Status> {
+    offer::check_pinned(run.root, &run.state, good)?;
     let offer = offer::committed(run.root, &run.class, &run.state, good)?;
     let before = run.state.clone();
     leave(&mut run.state, reason);
@@ -164,13 +169,18 @@ pub(super) fn leave(state: &mut State, reason: &str) {
 /// Writes down how the trial stands; `None`: the current generation is good.
 ///
 /// # Errors
-/// It cannot be written.
+/// It cannot be written, or others were applied meanwhile.
 pub(super) fn record(root: &Root, state: &mut State, trial: Option<Trial>) -> Result<()> {
     let mut next = State { trial, ..state.clone() };
     if let (None, Some(good)) = (trial, next.history.get_mut(&next.generation)) {
         good.standing = Some(Standing::Good);
     }
-    commit::commit(root, &plan::record(root, &next)?)?;
+    let steps = plan::record(root, &next)?;
+    // In this order: what changes after it was looked at here is seen by the commit.
+    if State::load(root)? != *state {
+        return Err(Error::not_applied("state", "was changed meanwhile, nothing was changed", "run again"));
+    }
+    commit::commit(root, &steps)?;
     *state = next;
     Ok(())
 }

@@ -5,6 +5,7 @@ use super::arguments::{Arguments, Command};
 use super::boot::{self, exit_code};
 use super::commands::{self, Run};
 use super::offer;
+use super::ready;
 use super::status::{Mode, Outcome};
 use super::stopped;
 use super::trial::{self, Next};
@@ -12,12 +13,13 @@ use crate::class::Class;
 use crate::commit::fuse::until_cut;
 use crate::commit::state::State;
 use crate::commit::{self, store};
+use crate::error::Error;
 use crate::guest::Facts;
 use crate::operator::sign::SigningKey;
 use crate::platform;
 use crate::root::Root;
 use crate::source::{self, Found, Places, Spec};
-use crate::trust::{Blob, container};
+use crate::trust::{Blob, Digest, container};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, symlink};
@@ -178,8 +180,10 @@ impl Guest {
     /// What `ready` makes of one look at the appliance. Whether it looks again.
     fn look(&self, is_ready: bool) -> bool {
         let mut state = self.state();
-        let Some(trial) = state.trial else { return false };
-        let next = trial::judged(&self.root, &mut state, trial, self.attempts, is_ready).unwrap();
+        if state.trial.is_none() {
+            return false;
+        }
+        let next = trial::judged(&self.root, &mut state, self.attempts, is_ready).unwrap();
         if let Some(Next::GoBack(good)) = next {
             let live = Some(platform::live(&self.root, false).unwrap());
             let facts = Facts { entropy: platform::entropy().unwrap(), live, ..Facts::default() };
@@ -194,6 +198,17 @@ impl Guest {
         let arguments = Arguments { source: None, ..self.arguments(command) };
         let (mut out, mut err) = (Vec::new(), Vec::new());
         commands::rollback(&self.root, &arguments, Some(generation), &mut out, &mut err).unwrap();
+    }
+
+    /// Starts with these settings pinned from now on, or with none.
+    fn pin(&self, settings: Option<&str>) {
+        let pin = settings.map_or(String::new(), |text| format!("handoff.digest={}", Digest::of(text.as_bytes())));
+        self.command_line(&pin);
+    }
+
+    fn command_line(&self, words: &str) {
+        fs::create_dir_all(self.tree.join("proc")).unwrap();
+        fs::write(self.tree.join("proc/cmdline"), format!("quiet {words}\n")).unwrap();
     }
 
     fn picture(&self) -> Picture {
@@ -578,4 +593,162 @@ fn what_is_refused_costs_a_guest_nothing_on_trial_or_not() {
         assert_eq!(differing(guest.picture()), [state], "{flaw:?}");
         assert_eq!(guest.state().trial.map(|trial| (trial.attempt, trial.good)), Some((2, Some(1))), "{flaw:?}");
     }
+}
+
+/// A guest that was seen to work with serial 1.
+fn with_a_good_one(failure: &str) -> Guest {
+    let guest = Guest::new(2, failure, "signature");
+    guest.offer_good(1);
+    assert_eq!(guest.boot().0, 0);
+    assert!(!guest.look(true));
+    guest
+}
+
+#[test]
+fn a_guest_never_goes_back_to_settings_that_are_not_pinned() {
+    for failure in ["last-good", "stop", "continue"] {
+        let guest = with_a_good_one(failure);
+        guest.offer_good(2);
+        guest.pin(Some(&Guest::settings(2)));
+        assert_eq!(guest.boot().0, 0);
+        for _ in 0..3 {
+            // There is nothing to go back to, so a boot counts and a look does not.
+            assert!(!guest.look(false));
+            guest.boot();
+            assert_eq!(guest.marker(), "2", "{failure}");
+        }
+        let (code, outcome, message) = guest.boot();
+        let why = "generation 2 did not get ready in 2 attempts, and the pinned ones are all that it may run on";
+        assert!(message.contains(why), "{message}");
+        let expected = if failure == "continue" { (0, Outcome::Continued) } else { (13, Outcome::Stopped) };
+        assert_eq!((code, outcome), expected, "{message}");
+        if failure != "continue" {
+            assert_eq!(guest.wait().1, Outcome::Stopped);
+        }
+        let state = guest.state();
+        assert_eq!((state.good(), state.rejected.len(), guest.marker()), (Some(1), 0, "2".into()));
+
+        // The good ones are not forgotten. Without the pin it is as it would have been.
+        guest.pin(None);
+        guest.boot();
+        assert_eq!(guest.marker(), "1", "{failure}");
+    }
+}
+
+#[test]
+fn settings_in_place_that_are_not_pinned_count_as_none() {
+    let refused = |guest: &Guest| {
+        guest.offer_flawed(Flaw::Forged, 1);
+        guest.boot()
+    };
+    let other = "m-1 serial 1 (generation 1) is not what the kernel's command line pins";
+    for (failure, code) in [("last-good", 11), ("stop", 11), ("continue", 0)] {
+        let guest = with_a_good_one(failure);
+        guest.pin(Some(&Guest::settings(1)));
+        let (_, _, message) = refused(&guest);
+        assert!(!message.contains(other), "{message}");
+        guest.pin(Some(&Guest::settings(2)));
+        let (exit, _, message) = refused(&guest);
+        assert_eq!(exit, code, "{message}");
+        assert!(message.contains(other), "{message}");
+    }
+}
+
+#[test]
+fn a_guest_that_may_run_on_its_last_good_settings_alone_stops_where_others_are_pinned() {
+    let guest = with_a_good_one("last-good");
+    // The pinned ones are there and refused for something else, or are not there.
+    let forged = || guest.offer(&Guest::settings(2), Some(&guest.stranger));
+    let missing = || guest.offer_flawed(Flaw::Missing, 1);
+    guest.pin(Some(&Guest::settings(1)));
+    missing();
+    assert_eq!(guest.boot().1, Outcome::LastGood);
+    guest.pin(Some(&Guest::settings(2)));
+    let before = guest.picture();
+    missing();
+    assert_eq!((guest.boot().0, guest.boot().1), (10, Outcome::Stopped));
+    forged();
+    assert_eq!((guest.boot().0, guest.boot().1), (11, Outcome::Stopped));
+    // What comes while it is stopped and is refused does not let the boot go on either.
+    assert_eq!(guest.wait().1, Outcome::Stopped);
+    assert_eq!(boot::refused(&guest.root, Mode::Service, &Error::not_applied("a", "b", "c")).outcome, Outcome::Stopped);
+    // A pin that cannot be read is not none.
+    guest.command_line("handoff.digest=sha256:1");
+    assert_eq!(guest.boot().1, Outcome::Stopped);
+    guest.pin(Some(&Guest::settings(2)));
+    let changed = guest.picture().into_iter().filter(|(path, seen)| before.get(path) != Some(seen));
+    let changed: Vec<PathBuf> = changed.map(|one| one.0).filter(|path| !path.ends_with("proc/cmdline")).collect();
+    assert!(changed.is_empty(), "{changed:?}");
+
+    // A boot that needs no settings needs those that are in place to be the pinned ones.
+    let class = guest.tree.join("usr/lib/handoff/class.json");
+    let text = fs::read_to_string(&class).unwrap();
+    fs::write(&class, text.replace("\"trust\"", "\"settings\": \"optional\", \"trust\"")).unwrap();
+    missing();
+    let (code, outcome, message) = guest.boot();
+    assert_eq!((code, outcome), (11, Outcome::Stopped), "{message}");
+    assert!(message.contains("generation 1: its settings have the digest"), "{message}");
+    guest.pin(Some(&Guest::settings(1)));
+    assert_eq!((guest.boot().0, guest.boot().1), (0, Outcome::NoSettings));
+
+    // The pinned ones, in the stopped boot.
+    guest.pin(Some(&Guest::settings(2)));
+    guest.offer_good(2);
+    assert_eq!((guest.wait().1, guest.marker()), (Outcome::Applied, "2".into()));
+}
+
+#[test]
+fn a_rollback_by_hand_to_what_is_not_pinned_is_refused() {
+    let guest = with_a_good_one("last-good");
+    guest.offer_good(2);
+    guest.boot();
+    guest.pin(Some(&Guest::settings(2)));
+    let before = guest.picture();
+    let arguments = guest.arguments(Command::Rollback { generation: Some(1) });
+    let roll_back = || commands::rollback(&guest.root, &arguments, Some(1), &mut Vec::new(), &mut Vec::new());
+    let error = roll_back().unwrap_err();
+    assert_eq!((error.class().exit_code(), error.object()), (11, "generation 1"));
+    assert!(error.remedy().starts_with("start the guest with handoff.digest=sha256:"), "{error}");
+    assert_eq!(guest.picture(), before);
+    guest.pin(Some(&Guest::settings(1)));
+    roll_back().unwrap();
+    assert_eq!(guest.marker(), "1");
+}
+
+#[test]
+fn who_looks_ends_what_it_was_killed_in() {
+    let mut cuts = 0;
+    for steps in 0.. {
+        let guest = with_a_good_one("last-good");
+        guest.offer_good(2);
+        guest.boot();
+        let ended = until_cut(Some(steps), || ready::ready(&guest.root, &mut Vec::new()).unwrap());
+        if ended.is_some() {
+            break;
+        }
+        cuts += u32::from(commit::interrupted(&guest.root).unwrap());
+        assert_eq!(ready::ready(&guest.root, &mut Vec::new()), Ok(0), "killed after {steps} steps");
+        assert_eq!((guest.state().trial, guest.state().good()), (None, Some(2)));
+    }
+    assert!(cuts > 1, "{cuts}");
+}
+
+#[test]
+fn what_came_while_somebody_looked_is_not_judged_by_that_look() {
+    let guest = with_a_good_one("last-good");
+    guest.offer_good(2);
+    guest.boot();
+    let mut seen = guest.state();
+    guest.offer_good(3);
+    guest.boot();
+    let before = guest.picture();
+    let mut err = Vec::new();
+    let went_back = ready::go_back(&guest.root, 2, 1, "generation 2 was not ready", &mut err);
+    assert_eq!(went_back, Ok(false));
+    let told = "handoff: generation 2 was not ready; m-1 serial 3 (generation 3, on trial) came meanwhile and stays\n";
+    assert_eq!(String::from_utf8(err).unwrap(), told);
+    // Nor is the memory of before written over theirs.
+    assert!(trial::judged(&guest.root, &mut seen, 2, true).is_err());
+    assert!(trial::judged(&guest.root, &mut seen, 2, false).is_err());
+    assert_eq!(guest.picture(), before);
 }

@@ -16,8 +16,10 @@ mod texts;
 mod value;
 
 pub use field::{Field, Kind, Required};
+#[cfg(test)]
+pub(crate) use parts::MAX_PROBES;
 pub use parts::{Condition, Direction, PortOf, Probe, Ready, Template, Terminal, Volume};
-pub use policy::MAX_ATTEMPTS;
+pub(crate) use policy::MAX_ATTEMPTS;
 pub use policy::{Failure, Policy};
 pub use resolve::Resolved;
 pub use scalar::{FAMILIES, Family, MAX_TEXT, Scalar, TYPES};

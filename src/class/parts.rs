@@ -10,6 +10,9 @@ use crate::settings::{AccountName, FileMode, UnitName, refuse_path, takes_volume
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+/// How many probes a class may ask at most.
+pub(crate) const MAX_PROBES: usize = 16;
+
 /// A named connection to other appliances.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Terminal {
@@ -239,7 +242,7 @@ impl Ready {
         };
         Ok(Ready {
             deadline: table.optional("deadline", |at| at.parsed(limited))?.unwrap_or(Duration::from_secs(60)),
-            probes: table.required("probes", |at| at.list(1..=16, |at| probe(&at, fields)))?,
+            probes: table.required("probes", |at| at.list(1..=MAX_PROBES, |at| probe(&at, fields)))?,
         })
     }
 }

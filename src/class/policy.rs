@@ -12,7 +12,7 @@ use std::time::Duration;
 const MAX_WAIT_SECONDS: u64 = 90;
 
 /// The most attempts that a policy may give to new settings.
-pub const MAX_ATTEMPTS: u32 = 10;
+pub(crate) const MAX_ATTEMPTS: u32 = 10;
 
 /// What the image demands of settings, and what becomes of the boot without them.
 #[derive(Clone, Debug, Eq, PartialEq)]

@@ -20,7 +20,8 @@ const SHORTEST: Duration = Duration::from_millis(50);
 const TCP_DEADLINE: Duration = Duration::from_secs(1);
 const HTTP_DEADLINE: Duration = Duration::from_secs(2);
 const UNIT_DEADLINE: Duration = Duration::from_secs(5);
-const COMMAND_DEADLINE: Duration = Duration::from_secs(10);
+/// The longest of one question: a command may take so long to answer.
+pub const COMMAND_DEADLINE: Duration = Duration::from_secs(10);
 /// The most bytes that are read of an answer to get to the end of its first line.
 const MAX_STATUS_LINE: u64 = 4096;
 const SYSTEMCTL: &str = "/usr/bin/systemctl";

@@ -20,4 +20,4 @@ pub use public_key::{PublicKey, SUPPORTED_KEY_TYPES};
 pub use sshsig::{NAMESPACE, SettingsSignature};
 pub use trusted_keys::{MAX_TRUSTED_KEYS, TrustedKey, TrustedKeys};
 pub use validity::{Clock, ShownTime, Validity};
-pub use verify::{Authority, Requirement, TRUSTED_KEYS_PATH, Verified, verify};
+pub use verify::{Authority, Requirement, TRUSTED_KEYS_PATH, Verified, check_pin, verify};

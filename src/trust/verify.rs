@@ -112,14 +112,8 @@ pub fn verify(
     clock: Clock,
 ) -> Result<Verified> {
     let digest = blob.digest();
-    if let Some(pin) = pin
-        && *pin != digest
-    {
-        return Err(Error::not_verified(
-            object,
-            format_args!("its settings have the digest {digest}, but the kernel command line pins {pin}"),
-            format_args!("start the guest with handoff.digest={digest}, or give it the settings that are pinned"),
-        ));
+    if let Some(pin) = pin {
+        check_pin(object, &digest, pin)?;
     }
     let authority = match requirement {
         Requirement::Signature => signed(object, &blob, keys, clock)?,
@@ -135,6 +129,21 @@ pub fn verify(
     };
     let (settings, signature) = blob.into_parts();
     Ok(Verified { settings, signature, digest, authority })
+}
+
+/// Holds settings against the pin of the kernel command line.
+///
+/// # Errors
+/// [`crate::Class::NotVerified`]: it pins others.
+pub fn check_pin(object: &str, digest: &Digest, pin: &Digest) -> Result<()> {
+    if pin == digest {
+        return Ok(());
+    }
+    Err(Error::not_verified(
+        object,
+        format_args!("its settings have the digest {digest}, but the kernel command line pins {pin}"),
+        format_args!("start the guest with handoff.digest={digest}, or give it the settings that are pinned"),
+    ))
 }
 
 fn signed(object: &str, blob: &Blob, keys: &TrustedKeys, clock: Clock) -> Result<Authority> {

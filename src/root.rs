@@ -19,6 +19,7 @@ use crate::error::{Error, Result};
 use crate::guest::{
     File, GuestPath, Kind, MAX_GUEST_FILE, MAX_GUEST_LIST, MAX_LINKS, Node, Owner, View, is_open_to_users,
 };
+use crate::platform;
 use crate::platform::files::{self, Stat, SystemError};
 use std::fmt::Display;
 use std::io::{self, Read as _};
@@ -307,29 +308,44 @@ fn no_directory(path: &GuestPath) -> Error {
 }
 
 /// The error of a look at `name`, which is on the way to `path` or is its end (`.`: the directory itself).
-fn unreadable(path: impl Display, name: &str, error: SystemError) -> Error {
-    let remedy = match error {
+fn unreadable(path: impl Display, name: &str, system: SystemError) -> Error {
+    let remedy = match system {
         SystemError::EACCES | SystemError::EPERM => "run as root",
         SystemError::ELOOP | SystemError::ENOTDIR | SystemError::ENOENT => "it changed while it was read: try again",
         SystemError::EMFILE | SystemError::ENFILE => "allow more open files",
+        SystemError::EAGAIN => "a process holds a lease on it (F_SETLEASE): end it",
         _ => "look at the file system it lies on",
     };
-    // What whoever may write there can bring about.
-    let in_the_way = matches!(
-        error,
-        SystemError::ELOOP
-            | SystemError::ENOTDIR
-            | SystemError::ENOENT
-            | SystemError::EACCES
-            | SystemError::EPERM
-            | SystemError::EISDIR
-            | SystemError::EINVAL
-            | SystemError::ENXIO
-            | SystemError::ENAMETOOLONG
-    );
-    let reason = io::Error::from(error);
+    let reason = io::Error::from(system);
     let error = Error::not_applied(path, format_args!("`{name}` cannot be read: {reason}"), remedy);
-    if in_the_way { error } else { error.as_failure() }
+    if is_in_the_way(system) { error } else { error.as_failure() }
+}
+
+/// Whether this answer of the system is one that whoever may write there can bring about, and no disk that fails: by what
+/// is put there, a lease on a file of one's own (`EAGAIN`), a key that is taken away (`ENOKEY`), a project of one's own
+/// (`EXDEV`), something mounted there (`EBUSY`, `EACCES`), and the program behind that which has ended (`ENOTCONN`).
+///
+/// `EROFS` is not among them, because of a disk that became read-only as a whole; see where the commit asks.
+pub(crate) fn is_in_the_way(error: SystemError) -> bool {
+    platform::is_without_key(error)
+        || matches!(
+            error,
+            SystemError::ELOOP
+                | SystemError::ENOTDIR
+                | SystemError::ENOENT
+                | SystemError::EACCES
+                | SystemError::EPERM
+                | SystemError::EISDIR
+                | SystemError::EINVAL
+                | SystemError::ENXIO
+                | SystemError::ENAMETOOLONG
+                | SystemError::EEXIST
+                | SystemError::ENOTEMPTY
+                | SystemError::EAGAIN
+                | SystemError::EBUSY
+                | SystemError::EXDEV
+                | SystemError::ENOTCONN
+        )
 }
 
 #[cfg(test)]

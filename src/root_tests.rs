@@ -287,8 +287,39 @@ fn a_disk_that_fails_is_told_from_what_stands_in_the_way() {
     for error in [SystemError::EIO, SystemError::ENOMEM, SystemError::EMFILE, SystemError::ESTALE] {
         assert!(of(error), "{error}");
     }
-    for error in [SystemError::ELOOP, SystemError::ENOTDIR, SystemError::EACCES, SystemError::ENAMETOOLONG] {
+    use SystemError as E;
+    let planted = [E::ELOOP, E::ENOTDIR, E::EACCES, E::ENAMETOOLONG, E::EAGAIN, E::EBUSY, E::EXDEV, E::ENOTCONN];
+    for error in planted {
         assert!(!of(error), "{error}");
     }
     assert!(unreadable("/home/user/x", "user", SystemError::EIO).within("/dev/vdb").is_failure());
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_file_whose_key_or_lease_somebody_holds_stands_in_the_way() {
+    use nix::libc::{F_SETLEASE, F_WRLCK, fcntl};
+    use std::os::fd::AsRawFd as _;
+    let scratch = Scratch::new();
+    scratch.file("x", "text");
+    let held = fs::File::options().write(true).open(scratch.at("x")).unwrap();
+    // The breaking of the lease is told by a signal that ends a process which does not wait for it.
+    ignore_sigio();
+    #[allow(unsafe_code)]
+    let answer = unsafe { fcntl(held.as_raw_fd(), F_SETLEASE, F_WRLCK) };
+    if answer != 0 {
+        return; // This file system knows no leases.
+    }
+    let error = scratch.read("/x").unwrap_err();
+    assert!(!error.is_failure() && error.remedy().contains("lease"), "{error}");
+    drop(held);
+    assert_eq!(scratch.read("/x").unwrap().as_deref(), Some("text"));
+    assert!(!unreadable("/home/user/x", "x", SystemError::ENOKEY).is_failure());
+}
+
+#[cfg(target_os = "linux")]
+fn ignore_sigio() {
+    use nix::sys::signal::{SigHandler, Signal, signal};
+    #[allow(unsafe_code)]
+    unsafe { signal(Signal::SIGIO, SigHandler::SigIgn) }.unwrap();
 }

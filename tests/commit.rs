@@ -2,7 +2,7 @@
 //! name space of its own.
 
 // The helpers of an integration test are test code too, which the lints do not know.
-#![allow(clippy::print_stdout, clippy::unwrap_used)]
+#![allow(clippy::indexing_slicing, clippy::panic, clippy::print_stdout, clippy::unwrap_used)]
 #![cfg(target_os = "linux")]
 
 use handoff::commit::{Recovery, commit, recover};
@@ -159,6 +159,222 @@ fn a_file_that_is_mounted_upon_takes_the_whole_commit_back() {
         assert_eq!(snapshot(scratch), before);
         assert_eq!(recover(&root).unwrap(), Recovery::Nothing);
         assert_eq!(root.node(&GuestPath::of("/etc/hostname")).unwrap(), Some(Node::file("old", 0o644)));
+    });
+}
+
+const USER: u32 = 1000;
+
+/// Whether these tools are there. Where they are not, says so.
+fn has(tools: &[&str], test: &str) -> bool {
+    let is_there = |tool: &&&str| Command::new(tool).arg("--version").output().is_ok();
+    let missing = tools.iter().find(|tool| !is_there(tool));
+    if let Some(tool) = missing {
+        println!("{test}: SKIPPED, {tool} is not installed");
+    }
+    missing.is_none() && nix::unistd::geteuid().is_root()
+}
+
+/// Runs a tool. Whether it did its work.
+fn tool(words: &[&str], at: &Path) -> bool {
+    Command::new(words[0]).args(&words[1..]).arg(at).output().is_ok_and(|output| output.status.success())
+}
+
+/// Mounts a new file system of a kind in a file beside, if this system knows it.
+fn mount_new(make: &[&str], at: &Path) -> bool {
+    let image = at.with_extension("image");
+    fs::create_dir_all(at).unwrap();
+    fs::File::create(&image).unwrap().set_len(400 << 20).unwrap();
+    assert!(tool(make, &image), "{make:?}");
+    let mounted = Command::new("mount").args(["-o", "loop"]).arg(&image).arg(at).output().unwrap();
+    if !mounted.status.success() {
+        println!("SKIPPED, {}", String::from_utf8_lossy(&mounted.stderr));
+    }
+    mounted.status.success()
+}
+
+/// A guest on a file system of its own, with a file of a user's beside one of root's.
+fn users_guest(at: &Path) -> Root {
+    for directory in ["etc", "var/lib/handoff", "home/user"] {
+        fs::create_dir_all(at.join(directory)).unwrap();
+    }
+    chmod(at, 0o755);
+    chmod(&at.join("var/lib/handoff"), 0o700);
+    fs::write(at.join("etc/hostname"), "old").unwrap();
+    std::os::unix::fs::chown(at.join("home/user"), Some(USER), Some(USER)).unwrap();
+    Root::open(at).unwrap()
+}
+
+fn chmod(path: &Path, mode: u32) {
+    use std::os::unix::fs::PermissionsExt as _;
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+}
+
+/// An interrupted commit of one file of root's and one of a user's, which are staged.
+fn interrupt(at: &Path, phase: &str) {
+    use std::fmt::Write as _;
+    let mut entries = String::new();
+    for (path, content) in [("home/user/.ssh/authorized_keys", "key"), ("etc/hostname", "new")] {
+        let staged = at.join(path).with_file_name(".handoff-0001.new");
+        fs::write(staged, content).unwrap();
+        let sha256 = handoff::trust::Digest::of(content.as_bytes()).hex();
+        let comma = if entries.is_empty() { "" } else { "," };
+        let owner = r#"{"uid":0,"gid":0}"#;
+        let staged = ".handoff-0001.new";
+        write!(
+            entries,
+            r#"{comma}{{"file":{{"path":"/{path}","staged":"{staged}","sha256":"{sha256}","mode":420,"owner":{owner}}}}}"#
+        )
+        .unwrap();
+    }
+    entries.push_str(r#",{"remove":{"path":"/home/user/.ssh/old"}},{"empty":{"path":"/home/user/.ssh/sub"}}"#);
+    let journal = format!(r#"{{"version":1,"phase":"{phase}","made":["/home/user/.ssh/sub"],"entries":[{entries}]}}"#);
+    fs::write(at.join("var/lib/handoff/journal.json"), journal).unwrap();
+}
+
+/// Recovers what was interrupted in both phases, after a user has closed the own directory: the rest is done, and nothing
+/// waits any more.
+fn recovers_in_spite_of(at: &Path, root: &Root, close: impl Fn(bool)) {
+    let ssh = at.join("home/user/.ssh");
+    fs::create_dir_all(ssh.join("sub")).unwrap();
+    let _ = fs::remove_file(ssh.join("authorized_keys"));
+    fs::write(ssh.join("old"), "old").unwrap();
+    for phase in ["staging", "commit"] {
+        interrupt(at, phase);
+        close(true);
+        let recovery = recover(root).unwrap_or_else(|error| panic!("{phase}: {error}"));
+        assert!(!handoff::commit::interrupted(root).unwrap());
+        match recovery {
+            Recovery::RolledForward(report) => {
+                assert_eq!(phase, "commit");
+                assert!(!report.warnings.is_empty(), "{report:?}");
+                assert!(report.warnings.iter().all(|line| line.starts_with("/home/user/.ssh/")), "{report:?}");
+            }
+            other => assert_eq!((phase, other), ("staging", Recovery::CleanedUp)),
+        }
+        assert!(!ssh.join("authorized_keys").exists());
+        close(false);
+        let _ = fs::remove_file(ssh.join(".handoff-0001.new"));
+    }
+    assert_eq!(fs::read_to_string(at.join("etc/hostname")).unwrap(), "new");
+}
+
+#[test]
+fn a_subvolume_that_a_user_sets_read_only_spoils_only_what_is_in_it() {
+    const TEST: &str = "a_subvolume_that_a_user_sets_read_only_spoils_only_what_is_in_it";
+    if !has(&["mkfs.btrfs", "btrfs"], TEST) {
+        return;
+    }
+    in_own_name_space(TEST, |scratch| {
+        let at = scratch.join("root");
+        if !mount_new(&["mkfs.btrfs", "-q"], &at) {
+            return;
+        }
+        let root = users_guest(&at);
+        let ssh = at.join("home/user/.ssh");
+        assert!(tool(&["btrfs", "subvolume", "create"], &ssh));
+        std::os::unix::fs::chown(&ssh, Some(USER), Some(USER)).unwrap();
+        let read_only = |yes: bool| {
+            let mut set = Command::new("btrfs");
+            set.args(["property", "set", "-ts"]).arg(&ssh).args(["ro", if yes { "true" } else { "false" }]);
+            assert!(set.output().unwrap().status.success());
+        };
+        // Before a commit, and the way back out of one that fails elsewhere.
+        read_only(true);
+        let plan = [
+            Step::MakeDirectory { path: GuestPath::of("/home/user/.ssh/made"), mode: 0o755, owner: Owner::ROOT },
+            write(&root, "/home/user/.ssh/made/file", b"key".to_vec()),
+            write(&root, "/home/user/.ssh/authorized_keys", b"key".to_vec()),
+            write(&root, "/etc/hostname", b"first".to_vec()),
+        ];
+        let report = commit(&root, &plan).unwrap();
+        assert_eq!((report.steps, report.warnings.len()), (1, 3), "{report:?}");
+        assert_eq!(fs::read_to_string(at.join("etc/hostname")).unwrap(), "first");
+        read_only(false);
+        // While a commit runs, which then ends, or is taken back because of something else.
+        let ends = Instant::now() + Duration::from_secs(4);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let mut number = 0;
+                while Instant::now() < ends {
+                    std::thread::sleep(Duration::from_millis(3 + number % 7));
+                    number += 1;
+                    read_only(number % 2 == 1);
+                }
+                read_only(false);
+            });
+            let mounted = at.join("etc/mounted");
+            fs::write(&mounted, "").unwrap();
+            mount(Some(&mounted), &mounted, None::<&str>, MsFlags::MS_BIND, None::<&str>).unwrap();
+            for number in 0.. {
+                if Instant::now() >= ends {
+                    break;
+                }
+                let text = format!("{number}").into_bytes();
+                let keys = write(&root, "/home/user/.ssh/authorized_keys", text.clone());
+                let mut plan = vec![keys, write(&root, "/etc/hostname", text.clone())];
+                if number % 2 == 1 {
+                    plan.push(write(&root, "/etc/mounted", text.clone()));
+                    let error = commit(&root, &plan).unwrap_err().to_string();
+                    assert!(error.starts_with("/etc/mounted: ") && error.contains("nothing was changed"), "{error}");
+                } else {
+                    commit(&root, &plan).unwrap_or_else(|error| panic!("{number}: {error}"));
+                    assert_eq!(fs::read(at.join("etc/hostname")).unwrap(), text);
+                }
+                assert!(!handoff::commit::interrupted(&root).unwrap());
+            }
+        });
+        recovers_in_spite_of(&at, &root, read_only);
+        // A file system that is read-only as a whole is nobody's doing.
+        mount(None::<&str>, &at, None::<&str>, MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY, None::<&str>).unwrap();
+        let plan = [write(&root, "/home/user/.ssh/authorized_keys", b"other".to_vec())];
+        assert!(commit(&root, &plan).unwrap_err().to_string().contains("writable"));
+    });
+}
+
+#[test]
+fn a_home_that_is_read_only_as_a_whole_is_an_error_and_nothing_was_changed() {
+    const TEST: &str = "a_home_that_is_read_only_as_a_whole_is_an_error_and_nothing_was_changed";
+    if !has(&[], TEST) {
+        return;
+    }
+    in_own_name_space(TEST, |scratch| {
+        let root = users_guest(scratch);
+        mount_memory(&scratch.join("home/user"), "size=1m,mode=755,uid=1000");
+        let before = snapshot(scratch);
+        let plan = [write(&root, "/home/user/file", b"a".to_vec()), write(&root, "/etc/hostname", b"new".to_vec())];
+        mount_flags(&scratch.join("home/user"), MsFlags::MS_RDONLY);
+        let text = commit(&root, &plan).unwrap_err().to_string();
+        assert!(text.starts_with("/home/user/file: ") && text.contains("nothing was changed"), "{text}");
+        let mut after = snapshot(scratch);
+        after.retain(|path, _| before.contains_key(path));
+        assert_eq!(after, before);
+        assert!(!handoff::commit::interrupted(&root).unwrap());
+    });
+}
+
+fn mount_flags(at: &Path, flags: MsFlags) {
+    mount(None::<&str>, at, None::<&str>, MsFlags::MS_REMOUNT | flags, None::<&str>).unwrap();
+}
+
+#[test]
+fn a_project_that_a_user_gives_to_a_directory_spoils_only_what_is_in_it() {
+    const TEST: &str = "a_project_that_a_user_gives_to_a_directory_spoils_only_what_is_in_it";
+    if !has(&["mkfs.xfs", "chattr"], TEST) {
+        return;
+    }
+    in_own_name_space(TEST, |scratch| {
+        let at = scratch.join("root");
+        if !mount_new(&["mkfs.xfs", "-q"], &at) {
+            return;
+        }
+        let root = users_guest(&at);
+        let ssh = at.join("home/user/.ssh");
+        let project = std::cell::Cell::new(6);
+        // What is staged has the project that the directory had.
+        recovers_in_spite_of(&at, &root, |_| {
+            project.set(project.get() + 1);
+            assert!(tool(&["chattr", "+P", "-p", &project.get().to_string()], &ssh));
+        });
     });
 }
 

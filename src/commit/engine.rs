@@ -8,7 +8,7 @@ use super::undo::directories_to_remove;
 use crate::error::{Error, Result};
 use crate::guest::{GuestPath, Kind, Node, Owner, View};
 use crate::plan::Step;
-use crate::platform::{self, files::SystemError};
+use crate::platform::{self, files::Stat, files::SystemError};
 use crate::root::Root;
 use std::time::SystemTime;
 
@@ -72,22 +72,29 @@ pub(super) fn commit_observed(root: &Root, plan: &[Step], observer: Observer<'_>
     if plan.is_empty() {
         return Ok(Report::default());
     }
-    let mut journal = Journal::of(plan, 1)?;
     // Before anything is touched: whether it can be written at all.
-    journal.to_bytes()?;
-    verify(root, plan)?;
+    let mut steps: Vec<&Step> = plan.iter().collect();
+    Journal::of(steps.iter().copied(), 1)?.to_bytes()?;
+    let mut report = Report::default();
+    verify(root, &mut steps, &mut report.warnings)?;
+    if steps.is_empty() {
+        return Ok(report);
+    }
     let mut hand = Hand::new(root, observer);
     hand.make_own_directory()?;
-    let _locks = Locks::take(root, journal.paths())?;
+    let _locks = Locks::take(root, steps.iter().map(|step| step.path()))?;
     if Journal::load(root)?.is_some() {
         return Err(Error::not_applied(store::JOURNAL, "an interrupted commit waits there", "run again"));
     }
     // Once more, because another program may have changed something until we had the locks.
-    verify(root, plan)?;
+    verify(root, &mut steps, &mut report.warnings)?;
+    let mut journal = Journal::of(steps.iter().copied(), 1)?;
     avoid_directories(root, &mut journal)?;
-    let emptied = directories_to_remove(root, plan)?;
+    let emptied = directories_to_remove(root, &steps)?;
+    let next_number = steps.len().saturating_add(1);
 
-    if let Err(error) = hand.write_journal(&journal).and_then(|()| hand.stage(plan, &journal)) {
+    let staged = hand.write_journal(&journal).and_then(|()| hand.stage(&mut steps, &mut journal, &mut report.warnings));
+    if let Err(error) = staged {
         hand.discard(&journal).map_err(|second| left_over(&error, &second))?;
         return Err(unchanged(error));
     }
@@ -98,18 +105,20 @@ pub(super) fn commit_observed(root: &Root, plan: &[Step], observer: Observer<'_>
         return Err(unchanged(error));
     }
     match hand.carry_out(&journal) {
-        Ok(mut report) => {
+        Ok(mut done) => {
             hand.finish()?;
-            report.steps = plan.len();
-            Ok(report)
+            report.warnings.append(&mut done.warnings);
+            Ok(Report { steps: steps.len(), kept: done.kept, ..report })
         }
         Err((done, error)) => {
             // Something that cannot be seen before: a file that is protected or mounted upon. It would be refused at each
             // start again, so what was done is taken back, by a commit of its own.
             // A directory may have its new owner and not yet its new mode; every other change is one system call.
             let done = done + usize::from(matches!(journal.entries.get(done), Some(Entry::Directory { .. })));
-            hand.take_back(plan, &journal, &emptied, done).map_err(|second| half_way(&error, &second))?;
-            Err(unchanged(error))
+            let left = hand
+                .take_back(&steps, &journal, &emptied, done, next_number)
+                .map_err(|second| half_way(&error, &second))?;
+            Err(unchanged_but(error, &left))
         }
     }
 }
@@ -152,30 +161,49 @@ pub(super) fn recover_observed(root: &Root, observer: Observer<'_>) -> Result<Re
     }
 }
 
-/// Whether every path still holds what the planner saw there.
-fn verify(root: &Root, plan: &[Step]) -> Result<()> {
-    for step in plan {
-        let expected = match step {
-            Step::MakeDirectory { path, .. } if journal::is_own(path) => continue,
-            Step::MakeDirectory { .. } => None,
-            Step::WriteFile { before, .. } | Step::WriteLink { before, .. } => before.as_ref(),
-            Step::SetAttributes { before, .. } | Step::Remove { before, .. } => Some(before),
-            Step::RemoveDirectory { path } => match root.stat(path)? {
-                Some(stat) if stat.kind != Kind::Directory => return Err(changed(path)),
-                _ => continue,
-            },
-        };
-        let found = root.node(step.path())?;
-        let same = match (expected, found) {
-            (None, None) => true,
-            (Some(expected), Some(found)) => alike(root, expected, &found),
-            _ => false,
-        };
-        if !same {
-            return Err(changed(step.path()));
+/// Holds that every path still holds what the planner saw there. Where users may write one that does not is taken out of the
+/// plan, with a warning: who changes the own files without pause keeps nobody else's from being changed.
+fn verify(root: &Root, plan: &mut Vec<&Step>, warnings: &mut Vec<String>) -> Result<()> {
+    let mut failure = None;
+    plan.retain(|step| match verify_step(root, step) {
+        Ok(()) => true,
+        Err(error) if !error.is_failure() && root.is_in_reach_of_users(step.path()) => {
+            warnings.push(format!("{}: {}; left as it is", error.object(), error.problem()));
+            false
         }
+        Err(error) => {
+            failure.get_or_insert(error);
+            true
+        }
+    });
+    failure.map_or(Ok(()), |error| Err(unchanged(error)))
+}
+
+fn verify_step(root: &Root, step: &Step) -> Result<()> {
+    let expected = match step {
+        Step::MakeDirectory { path, .. } if journal::is_own(path) => return Ok(()),
+        Step::MakeDirectory { .. } => None,
+        Step::WriteFile { before, .. } | Step::WriteLink { before, .. } => before.as_ref(),
+        Step::SetAttributes { before, .. } | Step::Remove { before, .. } => Some(before),
+        Step::RemoveDirectory { path } => match root.stat(path)? {
+            Some(stat) if stat.kind != Kind::Directory => return Err(changed(path)),
+            _ => return Ok(()),
+        },
+    };
+    let same = match (expected, root.node(step.path())?) {
+        (None, None) => true,
+        (Some(expected), Some(found)) => alike(root, expected, &found),
+        _ => false,
+    };
+    if same { Ok(()) } else { Err(changed(step.path())) }
+}
+
+/// What stands at a path. `None` also where a user has put something in its way.
+pub(super) fn stat_or_spoilt(root: &Root, path: &GuestPath) -> Result<Option<Stat>> {
+    match root.stat(path) {
+        Err(error) if !error.is_failure() && root.is_in_reach_of_users(path) => Ok(None),
+        found => found,
     }
-    Ok(())
 }
 
 /// Whether two nodes are the same, by what this process can set.
@@ -200,7 +228,7 @@ pub(super) fn avoid_directories(root: &Root, journal: &mut Journal) -> Result<()
         let path = entry.path().clone();
         let (Some(staged), Some(directory)) = (entry.staged_mut(), path.parent()) else { continue };
         for _ in 0..ATTEMPTS {
-            match root.stat(&directory.join(staged)?)? {
+            match stat_or_spoilt(root, &directory.join(staged)?)? {
                 Some(stat) if stat.kind == Kind::Directory => *staged = journal::staged_name(fraction_of_second()),
                 _ => break,
             }
@@ -219,12 +247,21 @@ fn fraction_of_second() -> usize {
 }
 
 fn changed(path: &GuestPath) -> Error {
-    Error::not_applied(path, "was changed while it was being planned, nothing was changed", "run again")
+    Error::not_applied(path, "was changed while it was being planned", "run again")
 }
 
 /// The error, which also says that the guest is as before.
 fn unchanged(error: Error) -> Error {
     let problem = format!("{}, nothing was changed", error.problem());
+    Error::not_applied(error.object(), problem, error.remedy())
+}
+
+/// The same, except for what a user has kept from being put back.
+fn unchanged_but(error: Error, left: &[String]) -> Error {
+    if left.is_empty() {
+        return unchanged(error);
+    }
+    let problem = format!("{}, nothing was changed but where users may write: {}", error.problem(), left.join(", "));
     Error::not_applied(error.object(), problem, error.remedy())
 }
 

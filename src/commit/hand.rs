@@ -8,8 +8,9 @@ use crate::guest::{GuestPath, Kind, Node, Owner, View as _};
 use crate::plan::Step;
 use crate::platform::Flush;
 use crate::platform::files::{self, SystemError};
-use crate::root::Root;
+use crate::root::{Root, is_in_the_way};
 use crate::trust::Digest;
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::os::fd::OwnedFd;
@@ -86,6 +87,9 @@ impl<'a> Hand<'a> {
             files::set_owner(file, owner)?;
         }
         self.effect()?;
+        // A list that a user's directory hands down would let in whom the mode lets in, and more. Until here the mode of what
+        // is new lets nobody in.
+        files::remove_access_lists(file)?;
         files::set_mode(file, mode)
     }
 
@@ -170,61 +174,93 @@ impl<'a> Hand<'a> {
         }
     }
 
-    /// Makes the directories, writes everything new beside its place, and flushes it.
-    pub(super) fn stage(&mut self, plan: &[Step], journal: &Journal) -> Result<()> {
+    /// Makes the directories, writes everything new beside its place, and flushes it. What a user keeps from being staged
+    /// is taken out of plan and journal, each with a warning.
+    pub(super) fn stage(
+        &mut self,
+        plan: &mut Vec<&Step>,
+        journal: &mut Journal,
+        warnings: &mut Vec<String>,
+    ) -> Result<()> {
+        let mut left_out = BTreeSet::new();
         let mut entries = journal.entries.iter();
-        for step in plan {
+        for step in plan.iter() {
             let path = step.path();
-            if let Step::MakeDirectory { mode, owner, .. } = step {
-                if !journal::is_own(path) {
-                    let (directory, name) = self.parent(path)?;
-                    self.make_directory(&directory, &name, *mode, *owner)
-                        .map_err(|error| failed(path, "made", error))?;
-                }
-                continue;
-            }
-            // Every other step has one entry, in the same order.
-            let Some(entry) = entries.next() else { break };
-            let content: &[u8] = match step {
-                Step::WriteFile { file, .. } | Step::SetAttributes { before: Node::File(file), .. } => &file.content,
-                _ => &[],
+            let warning = if let Step::MakeDirectory { mode, owner, .. } = step {
+                if journal::is_own(path) { None } else { self.stage_directory(path, *mode, *owner)? }
+            } else {
+                // Every other step has one entry, in the same order.
+                let Some(entry) = entries.next() else { break };
+                let content: &[u8] = match step {
+                    Step::WriteFile { file, .. } | Step::SetAttributes { before: Node::File(file), .. } => {
+                        &file.content
+                    }
+                    _ => &[],
+                };
+                self.stage_entry(entry, content)?
             };
-            self.stage_entry(entry, content)?;
+            if let Some(warning) = warning {
+                warnings.push(warning);
+                left_out.insert(path.clone());
+            }
         }
-        self.flush_all()
+        self.flush_all()?;
+        plan.retain(|step| !left_out.contains(step.path()));
+        journal.entries.retain(|entry| !left_out.contains(entry.path()));
+        Ok(())
     }
 
-    fn stage_entry(&mut self, entry: &Entry, content: &[u8]) -> Result<()> {
-        let path = entry.path();
-        match entry {
-            Entry::File { staged, mode, owner, .. } => {
-                let (directory, _) = self.parent(path)?;
-                let mut write = || {
-                    let file = self.create(&directory, staged)?;
-                    let file = self.write(file, content)?;
-                    self.set_attributes(&file, *mode, *owner)?;
-                    self.flush.file(&file)?;
-                    self.flush.directory(&directory)
-                };
-                write().map_err(|error| failed(path, "written", error))
-            }
-            Entry::Link { staged, target, .. } => {
-                let (directory, _) = self.parent(path)?;
-                let mut link = || {
-                    self.effect()?;
-                    match files::make_link_at(&directory, staged, target) {
-                        Err(SystemError::EEXIST) => {
-                            files::remove_at(&directory, staged)?;
-                            files::make_link_at(&directory, staged, target)?;
-                        }
-                        made => made?,
-                    }
-                    self.flush.directory(&directory)
-                };
-                link().map_err(|error| failed(path, "written", error))
-            }
-            Entry::Directory { .. } | Entry::Remove { .. } | Entry::Empty { .. } => Ok(()),
+    /// A warning: a user has kept it from being made.
+    fn stage_directory(&mut self, path: &GuestPath, mode: u32, owner: Owner) -> Result<Option<String>> {
+        let Some((directory, name)) = self.parent_in_place(path)? else { return Ok(Some(gone(path))) };
+        match self.make_directory(&directory, &name, mode, owner) {
+            Ok(()) => Ok(None),
+            Err(error) if self.is_spoilt(path, &directory, error) => Ok(Some(left_out(path, "made", error))),
+            Err(error) => Err(failed(path, "made", error)),
         }
+    }
+
+    /// A warning: a user has kept it from being staged.
+    fn stage_entry(&mut self, entry: &Entry, content: &[u8]) -> Result<Option<String>> {
+        let path = entry.path();
+        let Some(staged) = entry.staged() else { return Ok(None) };
+        let Some((directory, _)) = self.parent_in_place(path)? else { return Ok(Some(gone(path))) };
+        match self.stage_at(&directory, staged, entry, content) {
+            Ok(()) => Ok(None),
+            Err(error) if self.is_spoilt(path, &directory, error) => {
+                Ok(Some(left_out(path, "written", error) + &taken_away(&directory, staged)))
+            }
+            Err(error) => Err(failed(path, "written", error)),
+        }
+    }
+
+    fn stage_at(
+        &mut self,
+        directory: &OwnedFd,
+        staged: &str,
+        entry: &Entry,
+        content: &[u8],
+    ) -> Result<(), SystemError> {
+        match entry {
+            Entry::File { mode, owner, .. } => {
+                let file = self.create(directory, staged)?;
+                let file = self.write(file, content)?;
+                self.set_attributes(&file, *mode, *owner)?;
+                self.flush.file(&file)?;
+            }
+            Entry::Link { target, .. } => {
+                self.effect()?;
+                match files::make_link_at(directory, staged, target) {
+                    Err(SystemError::EEXIST) => {
+                        files::remove_at(directory, staged)?;
+                        files::make_link_at(directory, staged, target)?;
+                    }
+                    made => made?,
+                }
+            }
+            Entry::Directory { .. } | Entry::Remove { .. } | Entry::Empty { .. } => {}
+        }
+        self.flush.directory(directory)
     }
 
     /// Takes away everything staged and made, then the journal. Can be repeated.
@@ -237,11 +273,13 @@ impl<'a> Hand<'a> {
             match files::stat_at(&directory, staged) {
                 Ok(Some(stat)) if stat.kind != Kind::Directory => {}
                 Ok(_) => continue,
+                Err(error) if self.is_spoilt(entry.path(), &directory, error) => continue,
                 Err(error) => return Err(failed(entry.path(), "cleaned up after", error)),
             }
             self.noted(entry.path(), &directory)?;
             match self.effect().and_then(|()| files::remove_at(&directory, staged)) {
                 Ok(()) | Err(SystemError::ENOENT) => {}
+                Err(error) if self.is_spoilt(entry.path(), &directory, error) => {}
                 Err(error) => return Err(failed(entry.path(), "cleaned up after", error)),
             }
         }
@@ -260,6 +298,7 @@ impl<'a> Hand<'a> {
             Ok(()) | Err(SystemError::ENOENT) => Ok(true),
             // Not empty, by either name; no directory any more; mounted upon.
             Err(SystemError::ENOTEMPTY | SystemError::EEXIST | SystemError::ENOTDIR | SystemError::EBUSY) => Ok(false),
+            Err(error) if self.is_spoilt(path, &directory, error) => Ok(false),
             Err(error) => Err(failed(path, "removed", error)),
         }
     }
@@ -275,18 +314,26 @@ impl<'a> Hand<'a> {
         }
     }
 
+    /// The directory in which something is to be staged. `None`: a user has put something in its way, or taken it away.
+    fn parent_in_place(&self, path: &GuestPath) -> Result<Option<(OwnedFd, String)>> {
+        match self.parent_or_spoilt(path)? {
+            None if !self.root.is_in_reach_of_users(path) => self.parent(path).map(Some),
+            found => Ok(found),
+        }
+    }
+
     /// Whether this answer of the system is one that a user of the guest has brought about, who may spoil what is in reach
     /// and nothing else.
-    fn is_spoilt(&self, path: &GuestPath, error: SystemError) -> bool {
-        let in_the_way = matches!(
-            error,
-            SystemError::EISDIR
-                | SystemError::ENOTDIR
-                | SystemError::ENOTEMPTY
-                | SystemError::EEXIST
-                | SystemError::ELOOP
-        );
-        in_the_way && self.root.is_in_reach_of_users(path)
+    ///
+    /// `EROFS` is one where the file system as a whole can be written: then it is a part of it, which on btrfs every user
+    /// can make of a directory of the own and set read-only. A disk that became read-only refuses everything, the journal
+    /// too, and is nobody's doing.
+    fn is_spoilt(&self, path: &GuestPath, directory: &OwnedFd, error: SystemError) -> bool {
+        let may_be_a_users = match error {
+            SystemError::EROFS => files::is_on_read_only_file_system(directory) == Ok(false),
+            error => is_in_the_way(error),
+        };
+        may_be_a_users && self.root.is_in_reach_of_users(path)
     }
 
     fn noted(&mut self, path: &GuestPath, directory: &OwnedFd) -> Result<()> {
@@ -308,7 +355,7 @@ impl<'a> Hand<'a> {
         let path = entry.path();
         let Some((directory, name)) = self.parent_or_spoilt(path)? else {
             if !matches!(entry, Entry::Remove { .. } | Entry::Empty { .. }) {
-                report.warnings.push(format!("{path}: its directory is gone or was replaced, left out"));
+                report.warnings.push(gone(path));
             }
             return Ok(());
         };
@@ -320,9 +367,8 @@ impl<'a> Hand<'a> {
                     Ok(()) => {}
                     Err(SystemError::ENOENT) if self.holds(entry)? => {}
                     Err(SystemError::ENOENT) => report.warnings.push(left_as_it_is(path)),
-                    Err(error) if self.is_spoilt(path, error) => {
-                        let _ = files::remove_at(&directory, staged);
-                        report.warnings.push(left_as_it_is(path));
+                    Err(error) if self.is_spoilt(path, &directory, error) => {
+                        report.warnings.push(left_out(path, "replaced", error) + &taken_away(&directory, staged));
                     }
                     Err(error) => return Err(failed(path, "replaced", error)),
                 }
@@ -330,18 +376,27 @@ impl<'a> Hand<'a> {
             Entry::Directory { mode, owner, .. } => match files::open_directory_at(&directory, &name) {
                 Ok(open) => {
                     self.noted(path, &open)?;
-                    self.set_attributes(&open, *mode, *owner)
-                        .map_err(|error| failed(path, "given its mode and owner", error))?;
+                    match self.set_attributes(&open, *mode, *owner) {
+                        Ok(()) => {}
+                        Err(error) if self.is_spoilt(path, &open, error) => {
+                            report.warnings.push(left_out(path, "given its mode and owner", error));
+                        }
+                        Err(error) => return Err(failed(path, "given its mode and owner", error)),
+                    }
                 }
                 Err(SystemError::ENOENT | SystemError::ENOTDIR | SystemError::ELOOP) => {
                     report.warnings.push(format!("{path}: is no directory any more, left as it is"));
                 }
-                Err(error) if self.is_spoilt(path, error) => report.warnings.push(left_as_it_is(path)),
+                Err(error) if self.is_spoilt(path, &directory, error) => {
+                    report.warnings.push(left_out(path, "opened", error));
+                }
                 Err(error) => return Err(failed(path, "opened", error)),
             },
             Entry::Remove { .. } => match self.effect().and_then(|()| files::remove_at(&directory, &name)) {
                 Ok(()) | Err(SystemError::ENOENT) => {}
-                Err(error) if self.is_spoilt(path, error) => report.warnings.push(left_as_it_is(path)),
+                Err(error) if self.is_spoilt(path, &directory, error) => {
+                    report.warnings.push(left_out(path, "removed", error));
+                }
                 Err(error) => return Err(failed(path, "removed", error)),
             },
             Entry::Empty { .. } => {
@@ -369,6 +424,24 @@ impl<'a> Hand<'a> {
     pub(super) fn finish(&mut self) -> Result<()> {
         self.flush_all().map_err(waiting)?;
         self.remove_journal().map_err(waiting)
+    }
+}
+
+/// The warning of what a user keeps from being done.
+fn left_out(path: &GuestPath, done: &str, error: SystemError) -> String {
+    format!("{}; left as it is", failed(path, done, error))
+}
+
+fn gone(path: &GuestPath) -> String {
+    format!("{path}: its directory is gone or was replaced, left out")
+}
+
+/// Takes a staged name away as far as a user lets it be done. What is to be said where it stays: it holds nothing that the
+/// user could not read in its place.
+fn taken_away(directory: &OwnedFd, staged: &str) -> String {
+    match files::remove_at(directory, staged) {
+        Ok(()) | Err(SystemError::ENOENT) => String::new(),
+        Err(_) => format!(", and `{staged}` stays beside it"),
     }
 }
 

@@ -93,8 +93,37 @@ fn nothing_is_written_through_a_link_that_a_user_planted() {
     chown(scratch.at("/home/user"), Some(STRANGER), Some(STRANGER)).unwrap();
     let Step::WriteFile { file, .. } = scratch.write("/x", "key\n", 0o600, STRANGER) else { panic!("a file") };
     let path = GuestPath::of("/home/user/.ssh/authorized_keys");
-    let error = refused(&scratch, &[Step::WriteFile { path, file, before: None, secret: false }]);
-    assert!(error.contains("planted by a user"), "{error}");
+    let plan = [
+        Step::WriteFile { path, file, before: None, secret: false },
+        scratch.write("/etc/hostname", "new\n", 0o644, 0),
+    ];
+    let report = commit(&scratch.root, &plan).unwrap();
+    assert!(report.warnings[0].contains("planted by a user"), "{report:?}");
+    assert_eq!(fs::read_dir(scratch.at("/root/.ssh")).unwrap().count(), 0);
+    assert_eq!(scratch.text("/etc/hostname").as_deref(), Some("new\n"));
+}
+
+#[test]
+fn who_changes_the_own_file_without_pause_keeps_no_other_from_being_changed() {
+    let scratch = Scratch::busy();
+    if !scratch.root.compares_owners() {
+        return; // Owners are not looked at.
+    }
+    scratch.file("/home/user/.profile", "old\n", 0o600);
+    chown(scratch.at("/home/user"), Some(STRANGER), Some(STRANGER)).unwrap();
+    let own = scratch.write("/home/user/.profile", "ours\n", 0o600, STRANGER);
+    let plan = [own.clone(), scratch.write("/etc/hostname", "new\n", 0o644, 0)];
+    scratch.file("/home/user/.profile", "theirs\n", 0o600);
+    let report = commit(&scratch.root, &plan).unwrap();
+    assert_eq!((report.steps, report.warnings.len()), (1, 1), "{report:?}");
+    let expected = "/home/user/.profile: was changed while it was being planned; left as it is";
+    assert_eq!(report.warnings[0], expected);
+    assert_eq!(scratch.text("/home/user/.profile").as_deref(), Some("theirs\n"));
+    assert_eq!(scratch.text("/etc/hostname").as_deref(), Some("new\n"));
+    // And where nothing else is to be done, nothing is.
+    let report = commit(&scratch.root, &[own]).unwrap();
+    assert_eq!((report.steps, report.warnings.len()), (0, 1), "{report:?}");
+    assert!(!interrupted(&scratch.root).unwrap());
 }
 
 #[test]

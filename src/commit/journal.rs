@@ -175,11 +175,11 @@ impl Journal {
     /// # Errors
     /// The plan is one that cannot be carried out in one commit: two steps for one path, a step below a path that another
     /// one replaces, a file in place of a directory, or too many steps.
-    pub(super) fn of(plan: &[Step], first: usize) -> Result<Journal> {
+    pub(super) fn of<'a>(plan: impl IntoIterator<Item = &'a Step>, first: usize) -> Result<Journal> {
         let mut journal = Journal { version: VERSION, phase: Phase::Staging, made: Vec::new(), entries: Vec::new() };
         let mut paths = BTreeSet::new();
         let mut replaced = BTreeSet::new();
-        for (number, step) in plan.iter().enumerate() {
+        for (number, step) in plan.into_iter().enumerate() {
             let path = step.path().clone();
             if path.name().is_empty() || path.as_str() == store::JOURNAL || is_staged_name(path.name()) {
                 return Err(Error::invalid(path, "is reserved", "remove it from the settings"));

@@ -4,6 +4,7 @@ use super::hand::failed;
 use super::store;
 use crate::error::{Error, Result};
 use crate::guest::GuestPath;
+use crate::platform;
 use crate::platform::files::{self, Lock};
 use crate::root::Root;
 use std::time::{Duration, Instant};
@@ -54,7 +55,23 @@ fn account_lock(root: &Root, patience: Duration) -> Result<Option<Lock>> {
     let path = GuestPath::of(ACCOUNT_LOCK);
     let Some((directory, name)) = root.open_parent(&path)? else { return Ok(None) };
     let take = || files::try_record_lock_at(&directory, &name).map_err(|error| failed(&path, "locked", error));
-    wait_for(&path, patience, "another program is changing accounts", take).map(Some)
+    wait_for(&path, patience, "another program is changing accounts", take).map(Some).map_err(|error| {
+        // A user can stop `passwd` while it holds the lock, for as long as the user likes.
+        match files::record_lock_holder_at(&directory, &name) {
+            Ok(Some(holder)) => named(&error, holder),
+            _ => error,
+        }
+    })
+}
+
+/// The error, which also says who holds the lock.
+fn named(error: &Error, holder: i32) -> Error {
+    let name = platform::process_name(holder).map_or_else(String::new, |name| format!(" (`{name}`)"));
+    Error::not_applied(
+        error.object(),
+        format_args!("{}, held by process {holder}{name}", error.problem()),
+        format_args!("end it with `kill -9 {holder}`, and run again"),
+    )
 }
 
 fn wait_for(
@@ -126,5 +143,26 @@ mod tests {
         fs::remove_file(&lock).unwrap();
         nix::unistd::mkfifo(&lock, nix::sys::stat::Mode::S_IRWXU).unwrap();
         assert!(account_lock(&root, Duration::ZERO).is_err());
+    }
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn who_holds_the_account_lock_is_named_with_what_ends_it() {
+        let (directory, root) = scratch();
+        fs::create_dir(directory.path().join("etc")).unwrap();
+        let lock = directory.path().join("etc/.pwd.lock");
+        // Locks of one process do not exclude each other, so another one must hold it.
+        let take = "import fcntl,sys,time;f=open(sys.argv[1],'w');fcntl.lockf(f,fcntl.LOCK_EX);print();time.sleep(60)";
+        let mut holder = std::process::Command::new("python3");
+        let holder = holder.args(["-u", "-c", take]).arg(&lock).stdout(std::process::Stdio::piped()).spawn();
+        let Ok(mut holder) = holder else { return }; // There is no python3.
+        let mut ready = [0];
+        std::io::Read::read_exact(holder.stdout.as_mut().unwrap(), &mut ready).unwrap();
+        let error = account_lock(&root, Duration::from_millis(60)).unwrap_err().to_string();
+        holder.kill().unwrap();
+        holder.wait().unwrap();
+        let pid = holder.id();
+        assert!(error.contains(&format!("held by process {pid} (`python3")), "{error}");
+        assert!(error.contains(&format!("end it with `kill -9 {pid}`")), "{error}");
+        assert!(account_lock(&root, Duration::ZERO).unwrap().is_some());
     }
 }

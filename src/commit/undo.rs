@@ -4,7 +4,7 @@
 //! would be refused at each start again. So what was done before is taken back, and that is itself a commit: of the opposite
 //! steps.
 
-use super::engine::avoid_directories;
+use super::engine::{avoid_directories, stat_or_spoilt};
 use super::hand::Hand;
 use super::journal::{Entry, Journal, Phase};
 use crate::error::Result;
@@ -13,40 +13,51 @@ use crate::plan::Step;
 use crate::root::Root;
 
 impl Hand<'_> {
-    /// Takes back the first `done` entries of a commit, by committing their opposite, and removes what is staged.
-    pub(super) fn take_back(&mut self, plan: &[Step], journal: &Journal, emptied: &[Step], done: usize) -> Result<()> {
+    /// Takes back the first `done` entries of a commit, by committing their opposite, and removes what is staged. Its own
+    /// staged names are numbered from `first`. Returns the warnings of what a user keeps from being taken back.
+    pub(super) fn take_back(
+        &mut self,
+        plan: &[&Step],
+        journal: &Journal,
+        emptied: &[Step],
+        done: usize,
+        first: usize,
+    ) -> Result<Vec<String>> {
         let mut back = Vec::new();
         for step in plan.iter().filter(|step| !matches!(step, Step::MakeDirectory { .. })).take(done) {
             match step {
-                Step::RemoveDirectory { path } if self.root.stat(path)?.is_none() => {
+                Step::RemoveDirectory { path } if stat_or_spoilt(self.root, path)?.is_none() => {
                     back.extend(emptied.iter().find(|made| made.path() == path).cloned());
                 }
                 step => back.extend(opposite(step)),
             }
         }
         back.reverse();
-        let mut way = Journal::of(&back, plan.len().saturating_add(1))?;
+        let mut back: Vec<&Step> = back.iter().collect();
+        let mut warnings = Vec::new();
+        let mut way = Journal::of(back.iter().copied(), first)?;
         avoid_directories(self.root, &mut way)?;
         // Until the way back is written down, an interruption still leads forward, past what has been staged for it.
         let mut forward = journal.clone();
         forward.entries.splice(0..0, removals_of_staged(&way)?);
         self.write_journal(&forward)?;
-        self.stage(&back, &way)?;
+        self.stage(&mut back, &mut way, &mut warnings)?;
         way.entries.extend(removals_of_staged(journal)?);
         way.entries.extend(journal.made.iter().rev().map(|path| Entry::Empty { path: path.clone() }));
         way.phase = Phase::Commit;
         self.write_journal(&way)?;
-        self.carry_out(&way).map_err(|(_, error)| error)?;
-        self.finish()
+        warnings.append(&mut self.carry_out(&way).map_err(|(_, error)| error)?.warnings);
+        self.finish()?;
+        Ok(warnings)
     }
 }
 
 /// The directories that the plan may remove, as the steps that make them again.
-pub(super) fn directories_to_remove(root: &Root, plan: &[Step]) -> Result<Vec<Step>> {
+pub(super) fn directories_to_remove(root: &Root, plan: &[&Step]) -> Result<Vec<Step>> {
     let mut steps = Vec::new();
     for step in plan {
         let Step::RemoveDirectory { path } = step else { continue };
-        if let Some(stat) = root.stat(path)? {
+        if let Some(stat) = stat_or_spoilt(root, path)? {
             steps.push(Step::MakeDirectory { path: path.clone(), mode: stat.mode, owner: stat.owner });
         }
     }

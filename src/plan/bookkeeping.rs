@@ -8,13 +8,16 @@ use crate::commit::store::{GENERATIONS, OBJECTS, STATE, generation_directory, ob
 use crate::error::Result;
 use crate::guest::{File, GuestPath, Node, Owner, View};
 use crate::settings::Settings;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// How many generations of settings are kept, the current one included.
 pub const KEPT_GENERATIONS: u64 = 5;
 
 /// How many hand-edited texts are kept.
 const KEPT_EDITS: usize = 32;
+
+/// How many of one path are: who writes the own file again and again shall not drive out what others wrote elsewhere.
+const KEPT_EDITS_OF_ONE: usize = 4;
 
 /// The settings that are being applied, with where they come from.
 #[derive(Clone, Copy, Debug)]
@@ -103,8 +106,7 @@ pub(super) fn remember(
     let is_new = |old: &Kept| !difference.kept.iter().any(|new| new.path == old.path && new.sha256 == old.sha256);
     state.kept.retain(is_new);
     state.kept.append(&mut difference.kept);
-    let surplus = state.kept.len().saturating_sub(KEPT_EDITS);
-    state.kept.drain(..surplus);
+    forget_old_edits(&mut state.kept);
     if state == *previous {
         return Ok((state, Vec::new()));
     }
@@ -116,6 +118,19 @@ pub(super) fn remember(
     }
     book.write(GuestPath::of(STATE), state.to_bytes()?)?;
     Ok((state, book.in_order()))
+}
+
+/// Keeps the newest, which are the last.
+fn forget_old_edits(kept: &mut Vec<Kept>) {
+    let mut of_path: BTreeMap<GuestPath, usize> = BTreeMap::new();
+    kept.reverse();
+    kept.retain(|edit| {
+        let number = of_path.entry(edit.path.clone()).or_default();
+        *number += 1;
+        *number <= KEPT_EDITS_OF_ONE
+    });
+    kept.truncate(KEPT_EDITS);
+    kept.reverse();
 }
 
 /// What the steps change, for those who ask later.
@@ -270,5 +285,28 @@ impl Book<'_> {
             }
         });
         self.steps
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_edits_one_file_again_and_again_drives_out_no_text_of_another() {
+        let edit = |path: &str, generation| Kept { path: GuestPath::of(path), sha256: "0".into(), generation };
+        let mut kept = vec![edit("/etc/motd", 1)];
+        for generation in 2..200 {
+            kept.push(edit("/home/user/.profile", generation));
+            forget_old_edits(&mut kept);
+        }
+        let found: Vec<_> = kept.iter().map(|one| (one.path.as_str(), one.generation)).collect();
+        let own = "/home/user/.profile";
+        assert_eq!(found, [("/etc/motd", 1), (own, 196), (own, 197), (own, 198), (own, 199)]);
+        for number in 200..300 {
+            kept.push(edit(&format!("/etc/{number}"), number));
+            forget_old_edits(&mut kept);
+        }
+        assert_eq!((kept.len(), kept[0].generation, kept[31].generation), (KEPT_EDITS, 268, 299));
     }
 }

@@ -8,6 +8,7 @@ use nix::dir::Dir;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, FcntlArg, FlockArg, OFlag};
 use nix::sys::stat::{FileStat, Mode, SFlag};
+use nix::sys::statvfs::FsFlags;
 use nix::unistd::{Gid, Uid, UnlinkatFlags};
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
@@ -205,6 +206,24 @@ pub fn set_mode(file: &OwnedFd, mode: u32) -> Result<(), Errno> {
     nix::sys::stat::fchmod(file, mode_of(mode))
 }
 
+/// Takes the access lists (ACL) away from an open file or directory, so that its mode says all. To be called before the
+/// mode is set, for that would widen what a list allows.
+///
+/// # Errors
+/// What the system reports; not that there are none.
+pub fn remove_access_lists(file: &OwnedFd) -> Result<(), Errno> {
+    super::remove_access_lists(file)
+}
+
+/// Whether the whole file system that a directory lies on, or its mount, is read-only. A part of it that refuses writes, as a
+/// subvolume of btrfs can, does not count.
+///
+/// # Errors
+/// What the system reports.
+pub fn is_on_read_only_file_system(directory: &OwnedFd) -> Result<bool, Errno> {
+    nix::sys::statvfs::fstatvfs(directory).map(|stat| stat.flags().contains(FsFlags::ST_RDONLY))
+}
+
 /// Waits until an open file or directory is on its disk.
 ///
 /// # Errors
@@ -264,4 +283,17 @@ pub fn try_record_lock_at(directory: &OwnedFd, name: &str) -> Result<Option<Lock
         Err(Errno::EAGAIN | Errno::EACCES) => Ok(None),
         Err(error) => Err(error),
     }
+}
+
+/// The process that keeps the lock that [`try_record_lock_at`] takes. `None`: nobody does any more, or one that cannot be
+/// named here.
+///
+/// # Errors
+/// What the system reports.
+pub fn record_lock_holder_at(directory: &OwnedFd, name: &str) -> Result<Option<i32>, Errno> {
+    let file = open_file_at(directory, name)?;
+    let mut lock = super::whole_file_lock();
+    nix::fcntl::fcntl(&file, FcntlArg::F_GETLK(&mut lock))?;
+    let is_held = lock.l_type != nix::libc::F_UNLCK as nix::libc::c_short;
+    Ok((is_held && lock.l_pid > 0).then_some(lock.l_pid))
 }

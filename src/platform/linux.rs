@@ -97,6 +97,38 @@ pub fn open_drive(path: &Path) -> io::Result<Option<File>> {
     Ok((!NO_MEDIUM.contains(&status)).then_some(file))
 }
 
+/// Whether a system call failed because the file is encrypted and its key is not there.
+pub fn is_without_key(error: Errno) -> bool {
+    error == Errno::ENOKEY
+}
+
+/// Takes the access lists away from an open file or directory: the one it was given by the directory it was made in, and
+/// the one it would give. What its mode says is then all.
+///
+/// # Errors
+/// What the system reports; not that there are none.
+pub(super) fn remove_access_lists(file: &OwnedFd) -> Result<(), Errno> {
+    for name in [c"system.posix_acl_access", c"system.posix_acl_default"] {
+        // SAFETY: the descriptor is open and the name ends in a zero.
+        #[allow(unsafe_code)]
+        let answer = unsafe { nix::libc::fremovexattr(file.as_raw_fd(), name.as_ptr()) };
+        match Errno::result(answer) {
+            Ok(_) | Err(Errno::ENODATA | Errno::EOPNOTSUPP | Errno::ENOSYS) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// The name of a running process, as it calls itself. `None`: it is gone, or the name holds more than letters, digits and
+/// `.`, `_`, `-`.
+pub fn process_name(pid: i32) -> Option<String> {
+    let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
+    let name = name.trim_end();
+    let plain = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'.' | b'_' | b'-');
+    (!name.is_empty() && name.bytes().all(plain)).then(|| name.to_owned())
+}
+
 /// A write lock on the whole of a file, for `fcntl(2)`.
 pub(super) fn whole_file_lock() -> nix::libc::flock {
     nix::libc::flock {

@@ -12,13 +12,13 @@ mod illumos;
 mod linux;
 
 #[cfg(not(target_os = "linux"))]
-use illumos::whole_file_lock;
+pub use illumos::{BlockEvents, Flush, is_without_key, open_drive, process_name};
 #[cfg(not(target_os = "linux"))]
-pub use illumos::{BlockEvents, Flush, open_drive};
+use illumos::{remove_access_lists, whole_file_lock};
 #[cfg(target_os = "linux")]
-use linux::whole_file_lock;
+pub use linux::{BlockEvents, Flush, is_without_key, open_drive, process_name};
 #[cfg(target_os = "linux")]
-pub use linux::{BlockEvents, Flush, open_drive};
+use linux::{remove_access_lists, whole_file_lock};
 
 #[cfg(feature = "operator")]
 pub use process::ask_to_end;

@@ -186,7 +186,7 @@ fn link(at: &Path, target: impl AsRef<Path>) -> Option<()> {
     symlink(target, at).ok()
 }
 
-const PLANTS: [(&str, Plant); 18] = [
+const PLANTS: [(&str, Plant); 19] = [
     ("a link to a file", |_, at| link(at, "/outside/canary")),
     ("a link to a directory", |_, at| link(at, "/outside/directory")),
     ("a link to a name that is not there", |_, at| link(at, "/outside/directory/new")),
@@ -207,6 +207,14 @@ const PLANTS: [(&str, Plant); 18] = [
         fs::write(at.join("mine"), "mine").ok()
     }),
     ("a large file", |_, at| fs::File::create(at).ok()?.set_len(1 << 40).ok()),
+    ("a directory that hands down an access list", |_, at| {
+        fs::create_dir(at).ok()?;
+        // Owner, a user, group, mask and others may do everything.
+        let list = "0x0200000001000700ffffffff02000700e803000004000700ffffffff10000700ffffffff20000700ffffffff";
+        let set = "import os,sys;os.setxattr(sys.argv[1],'system.posix_acl_default',bytes.fromhex(sys.argv[2][2:]))";
+        let set = Command::new("python3").args(["-c", set]).arg(at).arg(list).output().ok()?;
+        set.status.success().then_some(())
+    }),
     ("a socket", |_, at| std::os::unix::net::UnixListener::bind(at).ok().map(drop)),
 ];
 

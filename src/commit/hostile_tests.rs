@@ -236,6 +236,63 @@ fn the_same_directory_under_two_names_is_one_change_after_the_other() {
     assert_eq!(scratch.text("/usr/lib/same").as_deref(), Some("second\n"));
 }
 
+/// The names of the access lists of Linux: the one of what stands, and the one that a directory hands down.
+#[cfg(target_os = "linux")]
+const LISTS: [&std::ffi::CStr; 2] = [c"system.posix_acl_access", c"system.posix_acl_default"];
+
+/// Which of them something has.
+#[cfg(target_os = "linux")]
+fn access_lists(at: &std::path::Path) -> Vec<bool> {
+    use std::os::unix::ffi::OsStrExt as _;
+    let at = std::ffi::CString::new(at.as_os_str().as_bytes()).unwrap();
+    #[allow(unsafe_code)]
+    let size =
+        |name: &std::ffi::CStr| unsafe { nix::libc::getxattr(at.as_ptr(), name.as_ptr(), std::ptr::null_mut(), 0) };
+    LISTS.iter().map(|name| size(name) > 0).collect()
+}
+
+/// Gives a directory a list by which a stranger may do everything in what will be made there. Whether it can have one.
+#[cfg(target_os = "linux")]
+fn hand_down_access(at: &std::path::Path) -> bool {
+    use std::os::unix::ffi::OsStrExt as _;
+    let none = u32::MAX;
+    let mut list = 2_u32.to_le_bytes().to_vec();
+    // The owner, a stranger, the group, the mask and others.
+    for (tag, id) in [(1_u16, none), (2, STRANGER), (4, none), (0x10, none), (0x20, none)] {
+        list.extend(tag.to_le_bytes().into_iter().chain(7_u16.to_le_bytes()).chain(id.to_le_bytes()));
+    }
+    let at = std::ffi::CString::new(at.as_os_str().as_bytes()).unwrap();
+    #[allow(unsafe_code)]
+    let answer = unsafe { nix::libc::setxattr(at.as_ptr(), LISTS[1].as_ptr(), list.as_ptr().cast(), list.len(), 0) };
+    answer == 0
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn an_access_list_that_a_users_directory_hands_down_lets_nobody_in() {
+    let scratch = Scratch::busy();
+    fs::create_dir_all(scratch.at("/home/user/there")).unwrap();
+    for path in ["/home/user", "/home/user/there"] {
+        if !hand_down_access(&scratch.at(path)) {
+            return; // This file system knows no access lists.
+        }
+    }
+    fs::write(scratch.at("/home/user/proof"), "").unwrap();
+    assert_eq!(access_lists(&scratch.at("/home/user/proof")), [true, false], "nothing is handed down");
+    let plan = [
+        scratch.make("/home/user/made", 0o750, 0),
+        scratch.write("/home/user/made/file", "secret\n", 0o640, 0),
+        scratch.write("/home/user/file", "secret\n", 0o640, 0),
+        scratch.attributes("/home/user/there", 0o750, 0),
+    ];
+    commit(&scratch.root, &plan).unwrap();
+    for path in ["made", "made/file", "file", "there"] {
+        assert_eq!(access_lists(&scratch.at(&format!("/home/user/{path}"))), [false, false], "{path}");
+    }
+    let mode = |path: &str| fs::metadata(scratch.at(path)).unwrap().mode() & 0o7777;
+    assert_eq!((mode("/home/user/file"), mode("/home/user/made")), (0o640, 0o750));
+}
+
 /// What a user can put in the way of an interrupted commit, before the next start.
 fn spoil(scratch: &Scratch, how: usize) {
     let keys = scratch.at("/home/user/.ssh/authorized_keys");

@@ -5,10 +5,10 @@
 //! (`Value::from_safe_string`, for types whose alphabet holds nothing special) as they are, every other string through
 //! [`Syntax::quote`], and all else not at all. `minijinja`'s own escaping stays off. So what is made of a text (`+`, a slice) is
 //! a text again, and is quoted as a whole where it is printed; only of safe strings is the result safe. Undefined names are errors
-//! wherever they stand. [`scan()`] refuses `~`, which makes texts of what is not set and of lists. Errors never hold a value.
+//! wherever they stand. `scan` refuses `~`, which makes texts of what is not set and of lists. Errors never hold a value.
 //!
 //! A template has an end. Each step that it does, and each text that it makes, is paid from [`MAX_STEPS`]; what that does not
-//! count, lists that grow, is refused by [`scan()`] before anything is rendered.
+//! count, lists that grow, is refused by `scan` before anything is rendered.
 
 mod filters;
 mod scan;

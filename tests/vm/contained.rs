@@ -50,13 +50,7 @@ const CLASS: &str = r#"{ "version": 1, "class": "contained", "policy": { "failur
 fn what_the_units_start_has_the_limits_of_the_units_and_can_do_its_work() {
     let scratch = Scratch::new();
     let signer = scratch.ssh_key("signer");
-    let layer = Layer::new()
-        .agent()
-        .systemd_units()
-        .trusted_keys(&trusted_line(&signer))
-        .file("/usr/lib/handoff/class.json", 0o644, CLASS)
-        .file("/usr/lib/look", 0o755, LOOK)
-        .wanted("handoff-ready.service");
+    let layer = Layer::of_class(CLASS, &trusted_line(&signer)).file("/usr/lib/look", 0o755, LOOK);
     let settings =
         r#"{ "version": 1, "instance": { "id": "one", "serial": 1 }, "appliance": { "class": "contained" } }"#;
     let disk = pack(&scratch, "settings", settings, &signer);

@@ -28,13 +28,8 @@ impl Web {
     fn new(mode: RunAs, name: &'static str) -> Self {
         let scratch = Scratch::new();
         let signer = scratch.ssh_key("signer");
-        let layer = Layer::new()
-            .agent()
-            .systemd_units()
-            .trusted_keys(&trusted_line(&signer))
-            .file("/usr/lib/handoff/class.json", 0o644, CLASS)
-            .file("/usr/lib/systemd/system/web.service", 0o644, UNIT)
-            .wanted("handoff-ready.service");
+        let layer =
+            Layer::of_class(CLASS, &trusted_line(&signer)).file("/usr/lib/systemd/system/web.service", 0o644, UNIT);
         let root = RootDisk::new(Image::debian(), &layer);
         Web { mode, name, scratch, signer, root }
     }

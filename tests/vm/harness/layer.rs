@@ -61,6 +61,17 @@ impl Layer {
         self.link(&at, &format!("/usr/lib/systemd/system/{unit}"))
     }
 
+    /// The agent, its units and a class, with somebody who looks whether the appliance gets ready.
+    #[must_use]
+    pub fn of_class(class: &str, trusted_keys: &str) -> Self {
+        Layer::new()
+            .agent()
+            .systemd_units()
+            .trusted_keys(trusted_keys)
+            .file("/usr/lib/handoff/class.json", 0o644, class)
+            .wanted("handoff-ready.service")
+    }
+
     /// Both, the other one last.
     #[must_use]
     pub fn and(mut self, other: Layer) -> Self {
